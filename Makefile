@@ -1,0 +1,38 @@
+# Every target sets up what it needs by itself, in .venv, from python3 alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help setup demo test check style bench clean
+
+help:            ## list the targets
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv with Outlast and its tools in it
+
+$(READY): pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: $(READY)   ## watch an agent's work survive cut connections and a killed broker
+	@$(BIN)/outlast demo
+
+test: check      ## check, then run every test
+	$(BIN)/python -X dev -W error -m pytest $(PYTEST)
+
+check: $(READY)  ## ruff, mypy --strict and the house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+style: $(READY)  ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## measure Outlast on this machine
+	$(BIN)/python -m bench
+
+clean:           ## remove what setup made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

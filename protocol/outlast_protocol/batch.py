@@ -1,0 +1,272 @@
+"""Batches: the unit of publishing, storing and delivering (PROTOCOL.md section 4).
+
+The same bytes travel from publisher to disk to every reader. The broker stamps the head and never
+touches the rest, so the checksum that the publisher computed is the one that the reader verifies.
+
+     0  u32 length         of the whole batch
+     4  u32 crc            CRC-32 of everything from byte 24 on
+     8  u64 offset         of the first record        } zero until the broker
+    16  u64 time_ms        when it was accepted       } stamps the batch
+    24  u8  kind           0: records
+    25  u8  client_length
+    26  u16 zero
+    28  u32 count          records, at least 1
+    32  u32 labels_length
+    36      client         client_id of the publisher, UTF-8
+            labels         msgpack array of [encoding, name?, headers?]; empty: one label [0]
+            lengths        u32[count]                 of each record's data
+            label_index    u16[count]                 only when there is more than one label
+            data           the records' data, end to end
+
+Vectors come up front so that checking a batch takes a few calls into C, whatever its count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+import msgpack
+
+from .errors import ErrorCode, ProtocolError
+from .limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX, RECORD_NAME_BYTES_MAX
+from .words import pack_words, read_words
+
+HEAD = Struct("<IIQQBBHII")
+STAMP = Struct("<IIQQ")
+_PLACE = Struct("<QQ")
+HEAD_BYTES = HEAD.size
+STAMP_BYTES = STAMP.size
+KIND_RECORDS = 0
+
+Data = bytes | str | int | float | bool | None | list["Data"] | dict[str, "Data"]
+Headers = Mapping[str, str]
+
+
+class Encoding(IntEnum):
+    """What a record's data was before it became bytes."""
+
+    BYTES = 0
+    TEXT = 1
+    JSON = 2
+
+
+class Label(NamedTuple):
+    """What records of one batch have in common: stored once, referred to by index."""
+
+    encoding: int
+    name: str | None
+    headers: Mapping[str, str]
+
+
+class Record(NamedTuple):
+    """One record as it lies in the log. `data` is raw; `decoded()` gives back what was published."""
+
+    offset: int
+    time_ms: int
+    client_id: str
+    name: str | None
+    headers: Mapping[str, str]
+    encoding: int
+    data: bytes
+
+    def decoded(self) -> Data:
+        return DECODERS[self.encoding](self.data)
+
+
+class Span(NamedTuple):
+    """Where one batch lies in a run of batches: bytes [start, end), records offset .. last."""
+
+    start: int
+    end: int
+    offset: int
+    time_ms: int
+    records: int
+
+    @property
+    def last(self) -> int:
+        return self.offset + self.records - 1
+
+
+DECODERS: dict[int, Callable[[bytes], Data]] = {
+    Encoding.BYTES: bytes,
+    Encoding.TEXT: lambda data: data.decode("utf-8", "replace"),
+    Encoding.JSON: json.loads,
+}
+_NO_HEADERS: Mapping[str, str] = {}
+_PLAIN = (Label(Encoding.BYTES, None, _NO_HEADERS),)
+
+
+def encode_data(data: Data) -> tuple[Encoding, bytes]:
+    """How `data` travels. Raises TypeError or ValueError for what JSON cannot say."""
+    if isinstance(data, bytes):
+        return Encoding.BYTES, data
+    if isinstance(data, str):
+        return Encoding.TEXT, data.encode()
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Encoding.JSON, text.encode()
+
+
+def encode_batch(client_id: str, records: Sequence[tuple[Data, str | None, Headers | None]]) -> bytes:
+    """An unstamped batch of (data, name, headers). Raises ProtocolError when it breaks a limit."""
+    if not 1 <= len(records) <= BATCH_RECORDS_MAX:
+        raise _bad(f"{len(records)} records in a batch, allowed are 1 to {BATCH_RECORDS_MAX}")
+    labels: dict[tuple[object, ...], int] = {}
+    index: list[int] = []
+    datas: list[bytes] = []
+    for data, name, headers in records:
+        encoding, raw = encode_data(data)
+        label = (int(encoding), name, tuple(sorted(headers.items())) if headers else ())
+        index.append(labels.setdefault(label, len(labels)))
+        datas.append(raw)
+    packed = _pack_labels(labels)
+    vectors = pack_words("I", map(len, datas)) + (pack_words("H", index) if len(labels) > 1 else b"")
+    return assemble(client_id.encode(), packed, len(records), b"".join((vectors, *datas)))
+
+
+def assemble(client: bytes, labels: bytes, count: int, rest: bytes) -> bytes:
+    """The unstamped batch with these parts; `rest` is vectors and data."""
+    length = HEAD_BYTES + len(client) + len(labels) + len(rest)
+    if length > BATCH_BYTES_MAX:
+        raise _bad(f"the batch has {length} bytes, allowed are {BATCH_BYTES_MAX}")
+    tail = HEAD.pack(0, 0, 0, 0, KIND_RECORDS, len(client), 0, count, len(labels))[STAMP_BYTES:]
+    covered = b"".join((tail, client, labels, rest))
+    return STAMP.pack(length, crc32(covered), 0, 0) + covered
+
+
+def check_batch(batch: bytes, client: bytes) -> int:
+    """How many records `batch` holds, once everything in it has been checked (PROTOCOL.md 4.3).
+
+    `client` is the connection's own client_id: nobody publishes in another's name.
+    """
+    if len(batch) < HEAD_BYTES:
+        raise _bad(f"{len(batch)} bytes are too few for a batch")
+    length, crc, offset, time_ms, kind, client_length, zero, count, labels_length = _head(batch, 0)
+    if length != len(batch) or offset or time_ms or zero:
+        raise _bad(f"length says {length} of {len(batch)} bytes; offset, time and reserved must be zero")
+    if crc32(batch[STAMP_BYTES:]) != crc:
+        raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
+    if kind != KIND_RECORDS:
+        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
+    labels_start = HEAD_BYTES + client_length
+    lengths_start = labels_start + labels_length
+    if batch[HEAD_BYTES:labels_start] != client:
+        raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
+    labels = len(read_labels(batch[labels_start:lengths_start]))
+    _check_vectors(batch, lengths_start, count, labels)
+    return count
+
+
+def _check_vectors(batch: bytes, start: int, count: int, labels: int) -> None:
+    index_start = start + 4 * count
+    data_start = index_start + (2 * count if labels > 1 else 0)
+    if not 1 <= count <= BATCH_RECORDS_MAX or data_start > len(batch):
+        raise _bad(f"count is {count}: allowed are 1 to {BATCH_RECORDS_MAX}, and as many as the bytes hold")
+    if sum(read_words("I", batch, start, index_start)) != len(batch) - data_start:
+        raise _bad("the records' lengths do not add up to the batch's length")
+    if labels > 1 and max(read_words("H", batch, index_start, data_start)) >= labels:
+        raise _bad("a record refers to a label that is not there")
+
+
+def stamp(batch: bytes, offset: int, time_ms: int) -> bytes:
+    """The batch as it is stored and delivered. `batch` has been checked."""
+    return batch[:8] + _PLACE.pack(offset, time_ms) + batch[STAMP_BYTES:]
+
+
+@lru_cache(maxsize=4096)
+def read_labels(packed: bytes) -> tuple[Label, ...]:
+    """The label table. Cached: a stream of tokens repeats the same few tables for ever."""
+    if not packed:
+        return _PLAIN
+    try:
+        rows = msgpack.unpackb(packed, max_array_len=BATCH_RECORDS_MAX, max_map_len=RECORD_HEADERS_MAX)
+    except Exception as error:  # msgpack raises a dozen kinds on hostile input
+        raise _bad(f"labels are not msgpack: {type(error).__name__}") from None
+    if not isinstance(rows, list) or not rows:
+        raise _bad("labels must be a msgpack array with at least one label")
+    return tuple(_read_label(row) for row in rows)
+
+
+def _read_label(row: object) -> Label:
+    match row:
+        case [int(encoding)]:
+            label = Label(encoding, None, _NO_HEADERS)
+        case [int(encoding), str() | None as name]:
+            label = Label(encoding, name, _NO_HEADERS)
+        case [int(encoding), str() | None as name, dict(headers)]:
+            label = Label(encoding, name, headers)
+        case _:
+            raise _bad("a label is [encoding], [encoding, name] or [encoding, name, headers]")
+    if type(label.encoding) is not int or label.encoding not in DECODERS:
+        raise _bad(f"encoding {label.encoding} is not known: 0 bytes, 1 text, 2 JSON")
+    if len((label.name or "").encode()) > RECORD_NAME_BYTES_MAX:
+        raise _bad(f"a record's name is longer than {RECORD_NAME_BYTES_MAX} bytes")
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in label.headers.items()):
+        raise _bad("headers map text to text")
+    return label
+
+
+def spans(batches: bytes, start: int = 0) -> Iterator[Span]:
+    """The batches that lie end to end in `batches`, which the broker has checked."""
+    end = len(batches)
+    while start < end:
+        length, _, offset, time_ms, _, _, _, count, _ = _head(batches, start)
+        yield Span(start, start + length, offset, time_ms, count)
+        start += length
+
+
+def read_records(batches: bytes) -> list[Record]:
+    """Every record in a run of stamped batches. Raises ProtocolError on a checksum that fails."""
+    records: list[Record] = []
+    for span in spans(batches):
+        _read_batch(batches[span.start : span.end], records)
+    return records
+
+
+def _read_batch(batch: bytes, records: list[Record]) -> None:
+    _, crc, offset, time_ms, _, client_length, _, count, labels_length = _head(batch, 0)
+    if crc32(batch[STAMP_BYTES:]) != crc:
+        raise ProtocolError(
+            ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum"
+        )
+    labels_start = HEAD_BYTES + client_length
+    lengths_start = labels_start + labels_length
+    client_id = batch[HEAD_BYTES:labels_start].decode()
+    labels = read_labels(batch[labels_start:lengths_start])
+    position = index_start = lengths_start + 4 * count
+    index: Sequence[int] = bytes(count)
+    if len(labels) > 1:
+        position += 2 * count
+        index = read_words("H", batch, index_start, position)
+    for length, which in zip(read_words("I", batch, lengths_start, index_start), index, strict=True):
+        encoding, name, headers = labels[which]
+        data = batch[position : position + length]
+        records.append(Record(offset, time_ms, client_id, name, headers, encoding, data))
+        offset += 1
+        position += length
+
+
+def _pack_labels(labels: dict[tuple[object, ...], int]) -> bytes:
+    rows = []
+    for encoding, name, headers in labels:
+        assert isinstance(headers, tuple)
+        row = [encoding, name, dict(headers)] if headers else [encoding, name]
+        rows.append(row if row != [encoding, None] else [encoding])
+    if rows == [[Encoding.BYTES]]:
+        return b""
+    packed: bytes = msgpack.packb(rows)
+    read_labels(packed)
+    return packed
+
+
+def _head(batch: bytes, start: int) -> tuple[int, int, int, int, int, int, int, int, int]:
+    return HEAD.unpack_from(batch, start)
+
+
+def _bad(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_BATCH, message)

@@ -1,0 +1,484 @@
+"""The frames, one class each, and the table that ties them to their numbers (PROTOCOL.md section 5).
+
+A frame is `u32 length | u8 type | u8 flags | u16 zero | body`, little-endian; length counts the whole frame.
+Hot frames have fixed bodies; the others carry `u32 request` and one msgpack map, unknown keys ignored.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import IntFlag
+from struct import Struct
+from typing import Any, NamedTuple, TypeAlias, Union
+
+import msgpack
+
+from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
+from .errors import ErrorCode, ProtocolError
+from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX
+from .words import pack_words, read_words
+
+HEADER = Struct("<IBBH")
+HEADER_BYTES = HEADER.size
+MAGIC = b"OUTL"
+VERSION = 1
+
+
+class Role(IntFlag):
+    """Which end of a connection; as a set, who may send a frame."""
+
+    CLIENT = 1
+    BROKER = 2
+
+
+class Hello(NamedTuple):
+    """The first frame. `producer` is [id, epoch]: in whose name this connection publishes."""
+
+    versions: list[int]
+    client_id: str | None = None
+    producer: list[int] | None = None
+    heartbeat_ms: int = 15_000
+    features: list[str] = []
+    agent: str = ""
+    token: str | None = None
+
+
+class Welcome(NamedTuple):
+    """The answer to HELLO: what both ends may rely on from here on."""
+
+    version: int
+    client_id: str
+    heartbeat_ms: int
+    time_ms: int
+    features: list[str]
+    limits: dict[str, int]
+    server: str
+
+
+class Ping(NamedTuple):
+    token: int
+
+
+class Pong(NamedTuple):
+    token: int
+
+
+class GoAway(NamedTuple):
+    """The broker is leaving: come back after `retry_after_ms`."""
+
+    reason: str
+    retry_after_ms: int
+
+
+class Error(NamedTuple):
+    """Request 0 means that no request is to blame, or none could be read."""
+
+    request: int
+    code: int
+    message: str
+    detail: dict[str, int | str] = {}
+
+
+class Open(NamedTuple):
+    """Names a channel once; from then on this connection uses its number."""
+
+    request: int
+    channel: str
+    create: bool = True
+
+
+class Opened(NamedTuple):
+    """`number` is the broker's, the same for everyone; `first` and `last` are 1 and 0 in an empty channel."""
+
+    request: int
+    number: int
+    epoch: int
+    first: int
+    last: int
+
+
+class Publish(NamedTuple):
+    """`sequence` 0 asks for no deduplication; `if_offset` UNCONDITIONAL asks for no condition."""
+
+    request: int
+    number: int
+    sequence: int
+    if_offset: int
+    batch: bytes
+
+
+class Published(NamedTuple):
+    """Acknowledgements, as many as one commit released: (request, first offset, duplicate)."""
+
+    acks: list[tuple[int, int, bool]]
+
+
+class Subscribe(NamedTuple):
+    """Where to start: exactly one of `after`, `start`, `last`, `since_ms`. `epoch` goes with `after`."""
+
+    request: int
+    number: int
+    credit: int
+    after: int | None = None
+    epoch: int | None = None
+    start: str | None = None
+    last: int | None = None
+    since_ms: int | None = None
+
+
+class Subscribed(NamedTuple):
+    """DELIVER goes on after offset `after`. `resync` says why that is not what was asked, if it is not."""
+
+    request: int
+    after: int
+    epoch: int
+    first: int
+    last: int
+    resync: str | None = None
+
+
+class Unsubscribe(NamedTuple):
+    request: int
+    number: int
+
+
+class Credit(NamedTuple):
+    """Lets the broker send `credit` more bytes of DELIVER frames for this channel."""
+
+    number: int
+    credit: int
+
+
+class Deliver(NamedTuple):
+    """One or more stamped batches, end to end: the same bytes for every subscriber."""
+
+    number: int
+    batches: bytes
+
+
+class Resync(NamedTuple):
+    """The subscription could not go on seamlessly: `deleted` ended it, else it goes on after `after`."""
+
+    number: int
+    reason: str
+    after: int
+    epoch: int
+
+
+class History(NamedTuple):
+    """One page. Forwards: the records after `after`. Backwards: the last ones before `before`."""
+
+    request: int
+    number: int
+    limit: int = 500
+    after: int | None = None
+    before: int | None = None
+    epoch: int | None = None
+    start: str | None = None
+    last: int | None = None
+    since_ms: int | None = None
+    backwards: bool = False
+
+
+class Page(NamedTuple):
+    """Batches that hold records `low` to `high`, and perhaps a few around them; empty if `low` > `high`.
+
+    `first` and `last` are the channel's, so whether more follows is plain.
+    """
+
+    request: int
+    low: int
+    high: int
+    first: int
+    last: int
+    batches: bytes
+
+
+class Info(NamedTuple):
+    request: int
+    channel: str
+
+
+class List(NamedTuple):
+    """Channels whose names start with `prefix`, in byte order, from the one after `after`."""
+
+    request: int
+    prefix: str = ""
+    after: str | None = None
+    limit: int = 100
+
+
+class Delete(NamedTuple):
+    request: int
+    channel: str
+
+
+class Truncate(NamedTuple):
+    """Forget every record before `before`."""
+
+    request: int
+    channel: str
+    before: int
+
+
+class Configure(NamedTuple):
+    """Retention of one channel; a None key goes back to the broker's rule, 0 means without bound."""
+
+    request: int
+    channel: str
+    retention: dict[str, int | None]
+
+
+class Reply(NamedTuple):
+    """The answer to UNSUBSCRIBE, INFO, LIST, DELETE, TRUNCATE and CONFIGURE."""
+
+    request: int
+    result: dict[str, Any]
+
+
+class Malformed(NamedTuple):
+    """Not a frame: what `receive` yields for one that is well framed but says nothing valid."""
+
+    request: int
+    error: ProtocolError
+
+
+Frame: TypeAlias = (
+    Hello | Welcome | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
+    | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
+    | History | Page | Info | List | Delete | Truncate | Configure | Reply
+)  # fmt: skip
+UNCONDITIONAL = 2**64 - 1
+
+
+class FrameSpec(NamedTuple):
+    """One row of the frame table. `encode` gives the body; `decode` reads the frame at data[start:end]."""
+
+    number: int
+    cls: type[Any]
+    sender: Role
+    bytes_max: int
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes, int, int], Any]
+
+
+# --- fixed bodies -----------------------------------------------------------------------------------------
+
+_TOKEN = Struct("<8xQ")
+_PUBLISH = Struct("<8xIQQQ")
+_CREDIT = Struct("<8xQI")
+_DELIVER = Struct("<8xQ")
+_PAGE = Struct("<8xIQQQQ")
+_DUPLICATE = 1 << 32
+
+
+def _decode_publish(data: bytes, start: int, end: int) -> Publish:
+    request, number, sequence, if_offset = _PUBLISH.unpack_from(data, start)
+    return Publish(request, number, sequence, if_offset, data[start + 36 : end])
+
+
+def _decode_published(data: bytes, start: int, end: int) -> Published:
+    """Entries of two u64: request with the duplicate bit above it, and the first offset."""
+    if (end - start - HEADER_BYTES) % 16:
+        raise ProtocolError(ErrorCode.BAD_FRAME, "PUBLISHED is not a whole number of acknowledgements")
+    words = read_words("Q", data, start + HEADER_BYTES, end)
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return Published([(word & 0xFFFFFFFF, offset, word >= _DUPLICATE) for word, offset in pairs])
+
+
+def encode_acks(words: list[int]) -> bytes:
+    """A PUBLISHED frame from its flat list of `ack_word`, offset, `ack_word`, offset, ..."""
+    body = pack_words("Q", words)
+    return HEADER.pack(HEADER_BYTES + len(body), PUBLISHED, 0, 0) + body
+
+
+def ack_word(request: int, duplicate: bool) -> int:
+    return request | _DUPLICATE if duplicate else request
+
+
+def _encode_published(frame: Published) -> bytes:
+    flat = [word for request, offset, dup in frame.acks for word in (ack_word(request, dup), offset)]
+    return encode_acks(flat)[HEADER_BYTES:]
+
+
+def _decode_deliver(data: bytes, start: int, end: int) -> Deliver:
+    return Deliver(_DELIVER.unpack_from(data, start)[0], data[start + 16 : end])
+
+
+def _decode_page(data: bytes, start: int, end: int) -> Page:
+    request, low, high, first, last = _PAGE.unpack_from(data, start)
+    return Page(request, low, high, first, last, data[start + 44 : end])
+
+
+def deliver_head(number: int, batches_bytes: int) -> bytes:
+    """What goes before batches on the wire; the same for every subscriber."""
+    return _DELIVER_HEAD.pack(16 + batches_bytes, DELIVER, 0, 0, number)
+
+
+_DELIVER_HEAD = Struct("<IBBHQ")
+
+# --- msgpack bodies ---------------------------------------------------------------------------------------
+
+_REQUEST = Struct("<8xI")
+
+
+def _with_request(cls: type[Any]) -> bool:
+    return "request" in cls._fields
+
+
+def _encode_map(frame: Any) -> bytes:
+    """`u32 request` where there is one, then the fields that differ from their defaults."""
+    defaults = frame._field_defaults
+    body = {
+        k: v for k, v in frame._asdict().items() if k != "request" and (k not in defaults or v != defaults[k])
+    }
+    packed: bytes = msgpack.packb(body)
+    return frame.request.to_bytes(4, "little") + packed if _with_request(type(frame)) else packed
+
+
+def _decoder(cls: type[Any]) -> Callable[[bytes, int, int], Any]:
+    hints = typing.get_type_hints(cls)
+    checks = {name: _check(hint) for name, hint in hints.items() if name != "request"}
+    required = {name for name in checks if name not in cls._field_defaults}
+    head = 12 if _with_request(cls) else 8
+
+    def decode(data: bytes, start: int, end: int) -> Any:
+        request = {"request": _REQUEST.unpack_from(data, start)[0]} if head == 12 else {}
+        try:
+            body = _read_map(data[start + head : end])
+            known = {name: value for name, value in body.items() if name in checks}
+            for name, value in known.items():
+                if not checks[name](value):
+                    raise _bad_body(f"{cls.__name__.upper()}: {name} is {hints[name]!r}, not {_short(value)}")
+            if missing := required - known.keys():
+                raise _bad_body(f"{cls.__name__.upper()}: {', '.join(sorted(missing))} missing")
+        except ProtocolError as error:
+            return Malformed(request.get("request", 0), error)
+        return cls(**request, **known)
+
+    return decode
+
+
+def _read_map(packed: bytes) -> dict[str, Any]:
+    try:
+        body = msgpack.unpackb(packed, max_array_len=65_536, max_map_len=4_096, max_ext_len=0)
+    except Exception as error:  # msgpack raises a dozen kinds on hostile input
+        raise _bad_body(f"the body is not msgpack: {type(error).__name__}") from None
+    if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
+        raise _bad_body("the body is not a map with text keys")
+    return body
+
+
+def _check(hint: Any) -> Callable[[object], bool]:
+    """A test for one field's type. Whole numbers on the wire are never negative."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        tests = [_check(argument) for argument in arguments]
+        return lambda value: any(test(value) for test in tests)
+    if origin is list:
+        item = _check(arguments[0])
+        return lambda value: isinstance(value, list) and all(item(each) for each in value)
+    if origin in (dict, Mapping):
+        item = _check(arguments[1])
+        return lambda value: (
+            isinstance(value, dict) and all(isinstance(k, str) and item(v) for k, v in value.items())
+        )
+    if hint is int:
+        return lambda value: type(value) is int and value >= 0
+    if hint is Any:
+        return lambda value: True
+    return lambda value: isinstance(value, hint)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _bad_body(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_BODY, message)
+
+
+def _encode_hello(frame: Hello) -> bytes:
+    return MAGIC + _encode_map(frame)
+
+
+_decode_hello_map = _decoder(Hello)
+
+
+def _decode_hello(data: bytes, start: int, end: int) -> Any:
+    """HELLO has the magic word where others have their request number, and nothing before it to answer to."""
+    if data[start + 8 : start + 12] != MAGIC:
+        raise ProtocolError(ErrorCode.BAD_MAGIC, "this port speaks the Outlast protocol, the peer does not")
+    hello = _decode_hello_map(data, start + 4, end)
+    if isinstance(hello, Malformed):
+        raise hello.error
+    return hello
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+def _map(number: int, cls: type[Any], sender: Role, bytes_max: int = CONTROL_FRAME_BYTES_MAX) -> FrameSpec:
+    return FrameSpec(number, cls, sender, bytes_max, _encode_map, _decoder(cls))
+
+
+_BOTH = Role.CLIENT | Role.BROKER
+PUBLISH, PUBLISHED, DELIVER = 0x12, 0x13, 0x19
+
+SPECS = (
+    FrameSpec(0x01, Hello, Role.CLIENT, HELLO_BYTES_MAX, _encode_hello, _decode_hello),
+    _map(0x02, Welcome, Role.BROKER),
+    FrameSpec(0x03, Ping, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
+              lambda data, start, end: Ping(_TOKEN.unpack_from(data, start)[0])),
+    FrameSpec(0x04, Pong, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
+              lambda data, start, end: Pong(_TOKEN.unpack_from(data, start)[0])),
+    _map(0x05, GoAway, Role.BROKER),
+    _map(0x06, Error, Role.BROKER),
+    _map(0x10, Open, Role.CLIENT),
+    _map(0x11, Opened, Role.BROKER),
+    FrameSpec(PUBLISH, Publish, Role.CLIENT, FRAME_BYTES_MAX,
+              lambda f: _PUBLISH.pack(*f[:4])[8:] + f.batch, _decode_publish),
+    FrameSpec(PUBLISHED, Published, Role.BROKER, FRAME_BYTES_MAX, _encode_published, _decode_published),
+    _map(0x14, Subscribe, Role.CLIENT),
+    _map(0x15, Subscribed, Role.BROKER),
+    _map(0x16, Unsubscribe, Role.CLIENT),
+    FrameSpec(0x18, Credit, Role.CLIENT, 20, lambda f: _CREDIT.pack(*f)[8:],
+              lambda data, start, end: Credit(*_CREDIT.unpack_from(data, start))),
+    FrameSpec(DELIVER, Deliver, Role.BROKER, FRAME_BYTES_MAX,
+              lambda f: _DELIVER.pack(f.number)[8:] + f.batches, _decode_deliver),
+    _map(0x1A, Resync, Role.BROKER),
+    _map(0x20, History, Role.CLIENT),
+    FrameSpec(0x21, Page, Role.BROKER, FRAME_BYTES_MAX,
+              lambda f: _PAGE.pack(*f[:5])[8:] + f.batches, _decode_page),
+    _map(0x22, Info, Role.CLIENT),
+    _map(0x23, List, Role.CLIENT),
+    _map(0x24, Delete, Role.CLIENT),
+    _map(0x25, Truncate, Role.CLIENT),
+    _map(0x26, Configure, Role.CLIENT),
+    _map(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX),
+)  # fmt: skip
+BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
+BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}
+BYTES_MIN: dict[int, int] = {
+    spec.number: {
+        "Hello": 12, "Ping": 16, "Pong": 16, "Publish": 36 + BATCH_HEAD_BYTES, "Published": 24,
+        "Credit": 20, "Deliver": 16 + BATCH_HEAD_BYTES, "Page": 44,
+    }.get(spec.cls.__name__, 12 if _with_request(spec.cls) else 8)
+    for spec in SPECS
+}  # fmt: skip
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame's bytes. Raises ProtocolError when they would be longer than allowed."""
+    spec = BY_CLASS[type(frame)]
+    body = spec.encode(frame)
+    length = HEADER_BYTES + len(body)
+    if length > spec.bytes_max:
+        name = spec.cls.__name__.upper()
+        raise ProtocolError(
+            ErrorCode.FRAME_TOO_LARGE, f"{name} would have {length} bytes of {spec.bytes_max}"
+        )
+    return HEADER.pack(length, spec.number, 0, 0) + body
