@@ -1,0 +1,1 @@
+"""The tests: one folder for each library, `fuzz` for hostile bytes, `support` for what they share."""

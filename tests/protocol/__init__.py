@@ -1,0 +1,1 @@
+"""Tests of outlast_protocol: a file for each module, and the vectors that every implementation reads."""

@@ -1,0 +1,1 @@
+"""What several tests need: sample frames, connections in a given state, strategies, bounds."""
