@@ -34,7 +34,13 @@ from zlib import crc32
 import msgpack
 
 from .errors import ErrorCode, ProtocolError
-from .limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX, RECORD_NAME_BYTES_MAX
+from .limits import (
+    BATCH_BYTES_MAX,
+    BATCH_RECORDS_MAX,
+    CLIENT_ID_BYTES_MAX,
+    RECORD_HEADERS_MAX,
+    RECORD_NAME_BYTES_MAX,
+)
 from .words import pack_words, read_words
 
 HEAD = Struct("<IIQQBBHII")
@@ -43,6 +49,9 @@ _PLACE = Struct("<QQ")
 HEAD_BYTES = HEAD.size
 STAMP_BYTES = STAMP.size
 KIND_RECORDS = 0
+# Only small label tables are remembered: what a peer can make us keep stays around 20 MB.
+_LABELS_KEPT_BYTES_MAX = 512
+_LABELS_KEPT = 1_024
 
 Data = bytes | str | int | float | bool | None | list["Data"] | dict[str, "Data"]
 Headers = Mapping[str, str]
@@ -76,6 +85,7 @@ class Record(NamedTuple):
     data: bytes
 
     def decoded(self) -> Data:
+        """What was published. Raises ValueError when data that claims to be JSON is not."""
         return DECODERS[self.encoding](self.data)
 
 
@@ -93,10 +103,18 @@ class Span(NamedTuple):
         return self.offset + self.records - 1
 
 
+def _read_json(data: bytes) -> Data:
+    try:
+        value: Data = json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("JSON nested too deeply to be read") from None
+    return value
+
+
 DECODERS: dict[int, Callable[[bytes], Data]] = {
     Encoding.BYTES: bytes,
     Encoding.TEXT: lambda data: data.decode("utf-8", "replace"),
-    Encoding.JSON: json.loads,
+    Encoding.JSON: _read_json,
 }
 _NO_HEADERS: Mapping[str, str] = {}
 _PLAIN = (Label(Encoding.BYTES, None, _NO_HEADERS),)
@@ -108,7 +126,10 @@ def encode_data(data: Data) -> tuple[Encoding, bytes]:
         return Encoding.BYTES, data
     if isinstance(data, str):
         return Encoding.TEXT, data.encode()
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("data nested too deeply for JSON") from None
     return Encoding.JSON, text.encode()
 
 
@@ -131,6 +152,8 @@ def encode_batch(client_id: str, records: Sequence[tuple[Data, str | None, Heade
 
 def assemble(client: bytes, labels: bytes, count: int, rest: bytes) -> bytes:
     """The unstamped batch with these parts; `rest` is vectors and data."""
+    if len(client) > CLIENT_ID_BYTES_MAX:
+        raise _bad(f"the client_id has {len(client)} bytes, allowed are {CLIENT_ID_BYTES_MAX}")
     length = HEAD_BYTES + len(client) + len(labels) + len(rest)
     if length > BATCH_BYTES_MAX:
         raise _bad(f"the batch has {length} bytes, allowed are {BATCH_BYTES_MAX}")
@@ -147,8 +170,10 @@ def check_batch(batch: bytes, client: bytes) -> int:
     if len(batch) < HEAD_BYTES:
         raise _bad(f"{len(batch)} bytes are too few for a batch")
     length, crc, offset, time_ms, kind, client_length, zero, count, labels_length = _head(batch, 0)
-    if length != len(batch) or offset or time_ms or zero:
-        raise _bad(f"length says {length} of {len(batch)} bytes; offset, time and reserved must be zero")
+    if length != len(batch) or length > BATCH_BYTES_MAX:
+        raise _bad(f"length says {length} of {len(batch)} bytes, allowed are {BATCH_BYTES_MAX}")
+    if offset or time_ms or zero:
+        raise _bad("offset, time and reserved must be zero until the broker stamps them")
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
     if kind != KIND_RECORDS:
@@ -178,18 +203,51 @@ def stamp(batch: bytes, offset: int, time_ms: int) -> bytes:
     return batch[:8] + _PLACE.pack(offset, time_ms) + batch[STAMP_BYTES:]
 
 
-@lru_cache(maxsize=4096)
 def read_labels(packed: bytes) -> tuple[Label, ...]:
-    """The label table. Cached: a stream of tokens repeats the same few tables for ever."""
+    """The label table. A stream of tokens repeats the same few tables for ever, so small ones are cached."""
     if not packed:
         return _PLAIN
+    return _read_small_table(packed) if len(packed) <= _LABELS_KEPT_BYTES_MAX else _read_table(packed)
+
+
+def _read_table(packed: bytes) -> tuple[Label, ...]:
     try:
-        rows = msgpack.unpackb(packed, max_array_len=BATCH_RECORDS_MAX, max_map_len=RECORD_HEADERS_MAX)
+        rows = _unpack_rows(packed)
     except Exception as error:  # msgpack raises a dozen kinds on hostile input
-        raise _bad(f"labels are not msgpack: {type(error).__name__}") from None
-    if not isinstance(rows, list) or not rows:
-        raise _bad("labels must be a msgpack array with at least one label")
+        raise _bad(f"labels are not a msgpack array: {type(error).__name__}") from None
+    if not rows:
+        raise _bad("labels must have at least one label")
     return tuple(_read_label(row) for row in rows)
+
+
+_read_small_table = lru_cache(maxsize=_LABELS_KEPT)(_read_table)
+
+
+def _unpack_rows(packed: bytes) -> list[object]:
+    """The rows of a table. Only the outermost array may be long: msgpack sets aside what an array claims."""
+    count, start = _array_head(packed)
+    if count > min(len(packed), BATCH_RECORDS_MAX):
+        raise ValueError("more labels than bytes or records")
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=len(packed), max_array_len=3, max_map_len=RECORD_HEADERS_MAX, max_ext_len=0
+    )
+    unpacker.feed(packed[start:])
+    rows = [unpacker.unpack() for _ in range(count)]
+    if unpacker.tell() != len(packed) - start:
+        raise ValueError("bytes after the last label")
+    return rows
+
+
+def _array_head(packed: bytes) -> tuple[int, int]:
+    """What the msgpack array at the start of `packed` claims to hold, and where its items begin."""
+    match packed[0]:
+        case head if 0x90 <= head <= 0x9F:
+            return head - 0x90, 1
+        case 0xDC:
+            return int.from_bytes(packed[1:3], "big"), 3
+        case 0xDD:
+            return int.from_bytes(packed[1:5], "big"), 5
+    raise ValueError("not an array")
 
 
 def _read_label(row: object) -> Label:
@@ -212,16 +270,20 @@ def _read_label(row: object) -> Label:
 
 
 def spans(batches: bytes, start: int = 0) -> Iterator[Span]:
-    """The batches that lie end to end in `batches`, which the broker has checked."""
+    """The batches that lie end to end in `batches`. Raises ProtocolError where one cannot begin or end."""
     end = len(batches)
     while start < end:
+        if end - start < HEAD_BYTES:
+            raise _bad(f"{end - start} bytes at the end are too few for a batch")
         length, _, offset, time_ms, _, _, _, count, _ = _head(batches, start)
+        if not HEAD_BYTES <= length <= end - start:
+            raise _bad(f"the batch at offset {offset} says it has {length} of {end - start} bytes")
         yield Span(start, start + length, offset, time_ms, count)
         start += length
 
 
 def read_records(batches: bytes) -> list[Record]:
-    """Every record in a run of stamped batches. Raises ProtocolError on a checksum that fails."""
+    """Every record in a run of stamped batches. Raises ProtocolError for bytes that are not such a run."""
     records: list[Record] = []
     for span in spans(batches):
         _read_batch(batches[span.start : span.end], records)
@@ -236,8 +298,9 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
         )
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
-    client_id = batch[HEAD_BYTES:labels_start].decode()
+    client_id = batch[HEAD_BYTES:labels_start].decode("utf-8", "replace")
     labels = read_labels(batch[labels_start:lengths_start])
+    _check_vectors(batch, lengths_start, count, len(labels))
     position = index_start = lengths_start + 4 * count
     index: Sequence[int] = bytes(count)
     if len(labels) > 1:
