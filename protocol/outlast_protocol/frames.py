@@ -17,7 +17,7 @@ import msgpack
 
 from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
 from .errors import ErrorCode, ProtocolError
-from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX
+from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
 from .words import pack_words, read_words
 
 HEADER = Struct("<IBBH")
@@ -322,6 +322,9 @@ _DELIVER_HEAD = Struct("<IBBHQ")
 # --- msgpack bodies ---------------------------------------------------------------------------------------
 
 _REQUEST = Struct("<8xI")
+# msgpack sets memory aside for what an array claims, at every level of nesting (PROTOCOL.md 3.1).
+_ITEMS_MAX = 1_024
+_KEYS_MAX = 4_096
 
 
 def _with_request(cls: type[Any]) -> bool:
@@ -338,7 +341,7 @@ def _encode_map(frame: Any) -> bytes:
     return frame.request.to_bytes(4, "little") + packed if _with_request(type(frame)) else packed
 
 
-def _decoder(cls: type[Any]) -> Callable[[bytes, int, int], Any]:
+def _decoder(cls: type[Any], items_max: int = _ITEMS_MAX) -> Callable[[bytes, int, int], Any]:
     hints = typing.get_type_hints(cls)
     checks = {name: _check(hint) for name, hint in hints.items() if name != "request"}
     required = {name for name in checks if name not in cls._field_defaults}
@@ -347,7 +350,7 @@ def _decoder(cls: type[Any]) -> Callable[[bytes, int, int], Any]:
     def decode(data: bytes, start: int, end: int) -> Any:
         request = {"request": _REQUEST.unpack_from(data, start)[0]} if head == 12 else {}
         try:
-            body = _read_map(data[start + head : end])
+            body = _read_map(data[start + head : end], items_max)
             known = {name: value for name, value in body.items() if name in checks}
             for name, value in known.items():
                 if not checks[name](value):
@@ -361,9 +364,9 @@ def _decoder(cls: type[Any]) -> Callable[[bytes, int, int], Any]:
     return decode
 
 
-def _read_map(packed: bytes) -> dict[str, Any]:
+def _read_map(packed: bytes, items_max: int) -> dict[str, Any]:
     try:
-        body = msgpack.unpackb(packed, max_array_len=65_536, max_map_len=4_096, max_ext_len=0)
+        body = msgpack.unpackb(packed, max_array_len=items_max, max_map_len=_KEYS_MAX, max_ext_len=0)
     except Exception as error:  # msgpack raises a dozen kinds on hostile input
         raise _bad_body(f"the body is not msgpack: {type(error).__name__}") from None
     if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
@@ -393,8 +396,10 @@ def _check(hint: Any) -> Callable[[object], bool]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    """What was sent instead, without walking into it: a peer chooses its size and depth."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[:32])
+    return repr(value) if isinstance(value, (int, float, type(None))) else f"a {type(value).__name__}"
 
 
 def _bad_body(message: str) -> ProtocolError:
@@ -415,14 +420,27 @@ def _decode_hello(data: bytes, start: int, end: int) -> Any:
     hello = _decode_hello_map(data, start + 4, end)
     if isinstance(hello, Malformed):
         raise hello.error
+    if hello.producer is not None and len(hello.producer) != 2:
+        raise _bad_body(f"HELLO: producer is [id, epoch], not {len(hello.producer)} numbers")
     return hello
+
+
+_decode_welcome_map = _decoder(Welcome)
+
+
+def _decode_welcome(data: bytes, start: int, end: int) -> Any:
+    """Nothing after a WELCOME makes sense without it (PROTOCOL.md 3.2)."""
+    welcome = _decode_welcome_map(data, start, end)
+    if isinstance(welcome, Malformed):
+        raise welcome.error
+    return welcome
 
 
 # --- the table --------------------------------------------------------------------------------------------
 
 
-def _map(number: int, cls: type[Any], sender: Role, bytes_max: int = CONTROL_FRAME_BYTES_MAX) -> FrameSpec:
-    return FrameSpec(number, cls, sender, bytes_max, _encode_map, _decoder(cls))
+def _map(number: int, cls: type[Any], sender: Role) -> FrameSpec:
+    return FrameSpec(number, cls, sender, CONTROL_FRAME_BYTES_MAX, _encode_map, _decoder(cls))
 
 
 _BOTH = Role.CLIENT | Role.BROKER
@@ -430,7 +448,7 @@ PUBLISH, PUBLISHED, DELIVER = 0x12, 0x13, 0x19
 
 SPECS = (
     FrameSpec(0x01, Hello, Role.CLIENT, HELLO_BYTES_MAX, _encode_hello, _decode_hello),
-    _map(0x02, Welcome, Role.BROKER),
+    FrameSpec(0x02, Welcome, Role.BROKER, CONTROL_FRAME_BYTES_MAX, _encode_map, _decode_welcome),
     FrameSpec(0x03, Ping, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
               lambda data, start, end: Ping(_TOKEN.unpack_from(data, start)[0])),
     FrameSpec(0x04, Pong, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
@@ -458,7 +476,7 @@ SPECS = (
     _map(0x24, Delete, Role.CLIENT),
     _map(0x25, Truncate, Role.CLIENT),
     _map(0x26, Configure, Role.CLIENT),
-    _map(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX),
+    FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Reply, PAGE_RECORDS_MAX)),
 )  # fmt: skip
 BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
 BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}
@@ -477,8 +495,6 @@ def encode(frame: Frame) -> bytes:
     body = spec.encode(frame)
     length = HEADER_BYTES + len(body)
     if length > spec.bytes_max:
-        name = spec.cls.__name__.upper()
-        raise ProtocolError(
-            ErrorCode.FRAME_TOO_LARGE, f"{name} would have {length} bytes of {spec.bytes_max}"
-        )
+        text = f"{spec.cls.__name__.upper()} would have {length} bytes of {spec.bytes_max}"
+        raise ProtocolError(ErrorCode.FRAME_TOO_LARGE, text, limit=spec.bytes_max)
     return HEADER.pack(length, spec.number, 0, 0) + body
