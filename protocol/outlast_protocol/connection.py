@@ -52,30 +52,32 @@ _TALKING = frozenset({State.OPEN, State.LEAVING})
 class Connection:
     """Feed it bytes, take frames from it. After `failure` is set it reads no further."""
 
-    __slots__ = ("_need", "_peer", "_pieces", "_waiting", "failure", "role", "state")
+    __slots__ = ("_need", "_peer", "_waiting", "failure", "role", "state")
 
     def __init__(self, role: Role) -> None:
         self.role = role
         self._peer = Role.BROKER if role is Role.CLIENT else Role.CLIENT
         self.state = State.CONNECTING
         self.failure: ProtocolError | None = None
-        self._pieces: list[bytes] = []
-        self._waiting = 0
+        # The beginning of a frame. One buffer, not a list: the peer chooses how small its pieces are.
+        self._waiting = bytearray()
         self._need = HEADER_BYTES
 
     def receive(self, data: bytes) -> list[Frame | Malformed]:
         """The frames that `data` completes. On a fatal error: those before it, and `failure` is set."""
+        if self.state is State.FAILED or self.state is State.CLOSED:
+            return []
         if self._waiting:
-            self._pieces.append(data)
-            self._waiting += len(data)
-            if self._waiting < self._need:
+            self._waiting += data
+            if len(self._waiting) < self._need:
                 return []
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-            self._waiting = 0
+            data = bytes(self._waiting)
+            self._waiting = bytearray()
         frames: list[Frame | Malformed] = []
         try:
-            self._keep(data, self._split(data, frames))
+            start = self._split(data, frames)
+            if start < len(data):
+                self._waiting += data[start:]
         except ProtocolError as error:
             self.failure = error
             self.state = State.FAILED
@@ -97,8 +99,6 @@ class Connection:
         header, specs = HEADER.unpack_from, BY_NUMBER
         self._need = HEADER_BYTES
         while size - start >= HEADER_BYTES:
-            if self.state is State.FAILED or self.state is State.CLOSED:
-                return size
             length, number, flags, zero = header(data, start)
             spec = specs.get(number)
             if flags or zero or spec is None or not BYTES_MIN[number] <= length <= spec.bytes_max:
@@ -109,15 +109,11 @@ class Connection:
             if end > size:
                 self._need = length
                 return start
-            frames.append(spec.decode(data, start, end))
-            self._move(spec.cls)
+            frame = spec.decode(data, start, end)
+            frames.append(frame)
+            self._move(type(frame))
             start = end
         return start
-
-    def _keep(self, data: bytes, start: int) -> None:
-        if start < len(data):
-            self._pieces.append(data[start:])
-            self._waiting = len(data) - start
 
     def _check(self, cls: type[Any], sender: Role) -> None:
         """Refuses a frame that TRANSITIONS or its sender do not allow here (PROTOCOL.md 3.3)."""
