@@ -1,0 +1,36 @@
+"""The addresses that `--listen` takes: HOST:PORT, [IPV6]:PORT and unix:PATH."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class TcpAddress(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+_TCP = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]/]+)):(?P<port>\d{1,5})")
+
+
+def parse_address(text: str) -> Address:
+    """Raises ValueError that says what is allowed."""
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return UnixAddress(text.removeprefix("unix:"))
+    match = _TCP.fullmatch(text)
+    if match is None or int(match["port"]) > 65_535:
+        raise ValueError(f"{text!r} is no address to listen on: use HOST:PORT, [IPV6]:PORT or unix:PATH")
+    return TcpAddress(match["v6"] or match["host"], int(match["port"]))

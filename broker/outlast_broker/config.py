@@ -1,0 +1,33 @@
+"""What an operator can decide, in one frozen place. Names say their unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .retention import Retention
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`listen` holds HOST:PORT and unix:PATH addresses. `data` None keeps everything in memory."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:6180",)
+    data: Path | None = Path("outlast-data")
+    retention: Retention = field(default_factory=Retention)
+    # A reader whose socket holds more than this falls behind and is served from the log instead.
+    reader_buffer_bytes: int = MIB
+    # Publishers are not read from while more than this waits for the disk.
+    commit_backlog_bytes: int = 16 * MIB
+    # The journal is moved into chunks when it has grown by this much, or is this old.
+    journal_bytes: int = 32 * MIB
+    journal_age_ms: int = 30_000
+    # Below this much free disk publishing stops; reading, trimming and deleting go on.
+    disk_reserve_bytes: int = 256 * MIB
+    map_bytes: int = 16 << 30
+    channels_per_connection: int = 100_000
+    hello_timeout_ms: int = 5_000
+    drain_ms: int = 5_000
+    come_back_ms: int = 500

@@ -1,0 +1,553 @@
+"""The broker's end of one connection. Each frame a client may send has a method of its name, and HANDLERS finds it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from asyncio import Future
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, limits
+from outlast_protocol import frames as f
+from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
+
+from . import __version__, clock, pages
+from .channel import Channel
+from .damage import Damaged
+from .pages import Start
+from .retention import RETENTION_KEYS
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+logger = logging.getLogger("outlast.connection")
+
+FEATURES: tuple[str, ...] = ()
+
+
+class Wire(Protocol):
+    """What a door gives a connection: the transport's side of a socket."""
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class ClientConnection:
+    """`clogged`: the socket takes no more for now. `behind`: subscriptions that the feeder serves from the log."""
+
+    __slots__ = (
+        "_closed", "_engine", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
+        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "producer", "serving", "subscriptions",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
+        self._engine = engine
+        self._wire = wire
+        self._protocol = Connection(Role.BROKER)
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._heartbeat_ms = 0
+        self._received_ms = self._sent_ms = now_ms
+        self._holds = 0
+        self._closed = False
+        self.client = b""
+        self.producer = (0, 0)
+        self.channels: dict[int, Channel] = {}
+        self.subscriptions: dict[int, Subscription] = {}
+        self.behind: dict[Subscription, None] = {}
+        self.clogged = False
+        self.serving = False
+        engine.counters.connections_opened += 1
+
+    # --- the socket ---------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Handles every frame that `data` completes, then writes what there is to say."""
+        self._received_ms = clock.steady_ms()
+        self._engine.counters.bytes_in += len(data)
+        for frame in self._protocol.receive(data):
+            try:
+                HANDLERS[type(frame)](self, frame)
+            except ProtocolError as error:
+                self._refuse(getattr(frame, "request", 0), error)
+        if self._protocol.failure is not None:
+            self._fail(self._protocol.failure)
+        self._engine.outbox.flush()
+
+    def send(self, data: bytes) -> None:
+        """Queues whole frames for the next flush."""
+        if self._closed:
+            return
+        if not self._out:
+            self._engine.outbox.waiting.append(self)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > self._engine.config.reader_buffer_bytes:
+            self.clogged = True
+
+    def flush(self) -> None:
+        out, self._out = self._out, []
+        self._engine.counters.bytes_out += self._out_bytes
+        self._out_bytes = 0
+        if self._closed:
+            return
+        self._sent_ms = clock.steady_ms()
+        self._wire.write(out[0] if len(out) == 1 else b"".join(out))
+        if self.clogged and not self._holds & _CLOGGED:
+            self.unclog()
+
+    def clog(self) -> None:
+        """The socket is full: the readers fall behind, and requests wait until answers can go out."""
+        self.clogged = True
+        self._pause(_CLOGGED)
+
+    def unclog(self) -> None:
+        self.clogged = False
+        self._resume(_CLOGGED)
+        self._engine.feeder.serve(self)
+
+    def hold(self) -> bool:
+        """The disk is behind: stops reading from this publisher. False if it was stopped already."""
+        held = bool(self._holds & _HELD)
+        self._pause(_HELD)
+        return not held
+
+    def unhold(self) -> None:
+        self._resume(_HELD)
+
+    def _pause(self, reason: int) -> None:
+        if not self._holds and not self._closed:
+            self._wire.pause_reading()
+        self._holds |= reason
+
+    def _resume(self, reason: int) -> None:
+        if self._holds == reason and not self._closed:
+            self._wire.resume_reading()
+            self._received_ms = clock.steady_ms()
+        self._holds &= ~reason
+
+    def closed(self) -> None:
+        """The socket is gone; everything that was accepted stays accepted."""
+        self._closed = True
+        self._protocol.close()
+        for subscription in list(self.subscriptions.values()):
+            subscription.end()
+        for channel in self.channels.values():
+            channel.users -= 1
+        self.subscriptions.clear()
+        self.channels.clear()
+
+    # --- time and endings ---------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Heartbeats, and the end of those who never say HELLO (PROTOCOL.md 3.2, 3.4)."""
+        if not self._heartbeat_ms:
+            if now_ms - self._received_ms >= self._engine.config.hello_timeout_ms:
+                self._fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
+            return
+        todo = beat(now_ms, self._sent_ms, self._received_ms, self._heartbeat_ms)
+        if todo is Beat.DEAD:
+            self._fail(ProtocolError(ErrorCode.HEARTBEAT_TIMEOUT, "nothing was heard of the client"))
+        elif todo is Beat.PING:
+            self.send(f.encode(f.Ping(now_ms)))
+
+    def go_away(self, reason: str, retry_after_ms: int) -> None:
+        if self._protocol.state in (State.OPEN, State.LEAVING):
+            self.send(self._protocol.send(f.GoAway(reason, retry_after_ms)))
+
+    def close(self) -> None:
+        """Closes the socket once what is queued has gone out."""
+        if not self._closed:
+            self._wire.close()
+
+    def abort(self) -> None:
+        if not self._closed:
+            self._wire.abort()
+
+    def ended(self, channel: Channel) -> None:
+        """A subscription has ended from the broker's side; the number of a dead channel is dead too."""
+        self.subscriptions.pop(channel.number, None)
+
+    def _refuse(self, request: int, error: ProtocolError) -> None:
+        self._engine.counters.refused += 1
+        self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
+        if error.fatal:
+            self._hang_up()
+
+    def _fail(self, error: ProtocolError) -> None:
+        logger.info("refused: %s", error)
+        self._engine.counters.refused += 1
+        self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._engine.outbox.flush()
+        self._protocol.close()
+        self.close()
+
+    # --- frames -------------------------------------------------------------------------------------------
+
+    def malformed(self, frame: f.Malformed) -> None:
+        raise frame.error
+
+    def hello(self, frame: f.Hello) -> None:
+        if f.VERSION not in frame.versions:
+            text = f"the client speaks versions {frame.versions[:8]}, this broker {f.VERSION}"
+            self._fail(ProtocolError(ErrorCode.UNSUPPORTED_VERSION, text))
+            return
+        client_id = secrets.token_hex(6) if frame.client_id is None else frame.client_id
+        self.client = client_id.encode()
+        if not 1 <= len(self.client) <= limits.CLIENT_ID_BYTES_MAX or not client_id.isprintable():
+            text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of printable UTF-8"
+            self._fail(ProtocolError(ErrorCode.BAD_BODY, text))
+            return
+        if frame.producer is not None:
+            if len(frame.producer) != 2 or max(frame.producer) >= 2**64:
+                self._fail(ProtocolError(ErrorCode.BAD_BODY, "producer is [id, epoch], two u64"))
+                return
+            self.producer = (frame.producer[0], frame.producer[1])
+        self._heartbeat_ms = heartbeat_ms_agreed(frame.heartbeat_ms)
+        features = [name for name in FEATURES if name in frame.features]
+        server = f"outlast/{__version__}"
+        self.send(
+            self._protocol.send(
+                f.Welcome(f.VERSION, client_id, self._heartbeat_ms, clock.now_ms(), features, self._limits(), server)
+            )
+        )
+
+    def _limits(self) -> dict[str, int]:
+        return LIMITS | {"channels": self._engine.config.channels_per_connection}
+
+    def ping(self, frame: f.Ping) -> None:
+        self.send(f.encode(f.Pong(frame.token)))
+
+    def pong(self, frame: f.Pong) -> None:
+        """Hearing it was all it was for."""
+
+    def open(self, frame: f.Open) -> None:
+        check_name(frame.channel)
+        if len(self.channels) >= self._engine.config.channels_per_connection:
+            most = self._engine.config.channels_per_connection
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED, f"{most} channels are open here", limit="channels", value=most
+            )
+        channel = self._engine.open(frame.channel, frame.create)
+        if channel is None:
+            raise _unknown(frame.channel)
+        if channel.number not in self.channels:
+            self.channels[channel.number] = channel
+            channel.users += 1
+        self._when_readable(channel, lambda: self._opened(frame.request, channel))
+
+    def _opened(self, request: int, channel: Channel) -> None:
+        self.send(f.encode(f.Opened(request, channel.number, channel.epoch, channel.first, channel.last)))
+
+    def publish(self, frame: f.Publish) -> None:
+        channel = self.channels.get(frame.number)
+        if channel is None or channel.dead:
+            raise self._dead_number(frame.number)
+        if frame.sequence and self.producer == (0, 0):
+            raise ProtocolError(ErrorCode.BAD_BODY, "a sequence needs a producer, which HELLO did not name")
+        try:
+            self._engine.publish(self, channel, frame)
+        except ProtocolError as error:
+            self._engine.counters.refused += 1
+            # What the refusal reveals (the last offset) may not be on disk yet: PROTOCOL.md 2.1.
+            answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
+            self._when_readable(channel, lambda: self.send(answer))
+
+    def subscribe(self, frame: f.Subscribe) -> None:
+        channel = self._channel(frame.number)
+        pages.check_start(frame)
+        if frame.number in self.subscriptions:
+            text = f"this connection already reads {channel.name!r}"
+            raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, text)
+        subscription = Subscription(self, channel, 0, 0)
+        subscription.grant(frame.credit)
+        self.subscriptions[frame.number] = subscription
+        if frame.since_ms is not None:
+            self._find_time(frame.request, channel, frame.since_ms, lambda start: self._start(frame, start))
+        else:
+            self._when_readable(channel, lambda: self._start(frame, None))
+
+    def _start(self, frame: f.Subscribe, start: Start | None) -> None:
+        subscription = self.subscriptions.get(frame.number)
+        if subscription is None:
+            return
+        channel = subscription.channel
+        try:
+            start = start or pages.start_at(channel, frame)
+        except ProtocolError as error:
+            del self.subscriptions[frame.number]
+            self._refuse(frame.request, error)
+            return
+        subscription.next = start.after + 1
+        channel.readers.add(subscription)
+        answer = f.Subscribed(frame.request, start.after, channel.epoch, channel.first, channel.last, start.resync)
+        self.send(f.encode(answer))
+        if subscription.next > channel.last and subscription.credit > 0:
+            subscription.go_live()
+        else:
+            subscription.go_on()
+            self._engine.feeder.serve(self)
+
+    def unsubscribe(self, frame: f.Unsubscribe) -> None:
+        subscription = self.subscriptions.pop(frame.number, None)
+        if subscription is None:
+            raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"channel number {frame.number} is not subscribed")
+        subscription.end()
+        self._reply(frame.request, {})
+
+    def credit(self, frame: f.Credit) -> None:
+        subscription = self.subscriptions.get(frame.number)
+        if subscription is None:
+            return
+        subscription.grant(frame.credit)
+        if subscription in subscription.channel.readers and not subscription.live:
+            subscription.go_on()
+            self._engine.feeder.serve(self)
+
+    def history(self, frame: f.History) -> None:
+        channel = self._channel(frame.number)
+        if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
+            text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
+            raise ProtocolError(ErrorCode.BAD_BODY, text)
+        if frame.backwards:
+            self._when_readable(channel, lambda: self._guard(frame.request, self._page_back, frame, channel))
+        elif frame.since_ms is not None:
+            pages.check_start(frame)
+            self._find_time(frame.request, channel, frame.since_ms, lambda start: self._page(frame, channel, start))
+        else:
+            pages.check_start(frame)
+            self._when_readable(channel, lambda: self._guard(frame.request, self._page, frame, channel, None))
+
+    def _page(self, frame: f.History, channel: Channel, start: Start | None) -> None:
+        start = start or pages.start_at(channel, frame)
+        pages.refuse_resync(channel, start, frame.after)
+        low = start.after + 1
+        high = min(channel.last, start.after + frame.limit)
+
+        def answer(parts: list[bytes]) -> None:
+            cut = pages.forwards(parts, low, high) if low <= high else pages.Cut(low, low - 1, b"")
+            self._send_page(frame.request, channel, cut)
+
+        if low > high or channel.in_tail(low):
+            answer(channel.tail_from(low, pages.PAGE_BYTES) if low <= high else [])
+        else:
+            read = self._engine.log.read
+            self._read(
+                frame.request,
+                lambda chunks: answer([chunk.batches for chunk in chunks]),
+                read, channel.number, low, pages.PAGE_BYTES,
+            )  # fmt: skip
+
+    def _page_back(self, frame: f.History, channel: Channel) -> None:
+        if frame.epoch not in (None, channel.epoch):
+            raise pages.stale_epoch(channel)
+        if frame.before is not None and frame.before > channel.last + 1:
+            text = f"before {frame.before} is ahead of the last offset, {channel.last}"
+            raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
+        high = (frame.before if frame.before is not None else channel.last + 1) - 1
+        low = max(channel.first, high - frame.limit + 1)
+
+        def answer(parts: list[bytes]) -> None:
+            self._send_page(frame.request, channel, pages.backwards(parts, low, high))
+
+        if low > high:
+            self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))
+        elif channel.in_tail(high):
+            answer(channel.tail_before(high, high - low + 1, pages.PAGE_BYTES))
+        else:
+            log, number = self._engine.log, channel.number
+            self._read(frame.request, answer, pages.read_back, log, number, low, high)
+
+    def _send_page(self, request: int, channel: Channel, cut: pages.Cut) -> None:
+        page = f.Page(request, cut.low, cut.high, channel.first, channel.last, cut.batches)
+        self.send(f.encode(page))
+
+    def info(self, frame: f.Info) -> None:
+        channel = self._named(frame.channel)
+        self._when_readable(channel, lambda: self._reply(frame.request, self._describe(channel)))
+
+    def _describe(self, channel: Channel) -> dict[str, Any]:
+        rule = channel.retention(self._engine.config.retention)
+        return _summary(channel) | {
+            "number": channel.number,
+            "created_ms": channel.created_ms,
+            "subscribers": len(channel.readers),
+            "retention": rule.as_dict(),
+        }
+
+    def list(self, frame: f.List) -> None:
+        if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
+            text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
+            raise ProtocolError(ErrorCode.BAD_BODY, text)
+        self._engine.after_commit(lambda: self._list(frame))
+
+    def _list(self, frame: f.List) -> None:
+        names = self._engine.log.names(frame.prefix, frame.after, frame.limit + 1)
+        channels = [self._engine.hub.by_number(number) for _, number in names[: frame.limit]]
+        rows = [_summary(channel) for channel in channels if channel is not None]
+        self._reply(frame.request, {"channels": rows, "more": len(names) > frame.limit})
+
+    def delete(self, frame: f.Delete) -> None:
+        channel = self._named(frame.channel)
+        self._engine.delete(channel)
+        self._engine.after_commit(lambda: self._reply(frame.request, {"epoch": channel.epoch}))
+
+    def truncate(self, frame: f.Truncate) -> None:
+        channel = self._named(frame.channel)
+        self._when_readable(channel, lambda: self._guard(frame.request, self._truncate, frame, channel))
+
+    def _truncate(self, frame: f.Truncate, channel: Channel) -> None:
+        if frame.before > channel.last + 1:
+            text = f"before {frame.before} is ahead of the last offset, {channel.last}"
+            raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
+        self._engine.truncate(channel, frame.before)
+        self._engine.after_commit(lambda: self._reply(frame.request, {"first": channel.first}))
+
+    def configure(self, frame: f.Configure) -> None:
+        channel = self._named(frame.channel)
+        if unknown := frame.retention.keys() - set(RETENTION_KEYS):
+            text = f"retention has no {', '.join(sorted(unknown))}; it has {', '.join(RETENTION_KEYS)}"
+            raise ProtocolError(ErrorCode.BAD_BODY, text)
+        own = channel.own_retention | frame.retention
+        self._engine.configure(channel, {key: value for key, value in own.items() if value is not None})
+        rule = channel.retention(self._engine.config.retention)
+        self._engine.after_commit(lambda: self._reply(frame.request, {"retention": rule.as_dict()}))
+
+    # --- small help ---------------------------------------------------------------------------------------
+
+    def _channel(self, number: int) -> Channel:
+        channel = self.channels.get(number)
+        if channel is None or channel.dead:
+            raise self._dead_number(number)
+        return channel
+
+    def _dead_number(self, number: int) -> ProtocolError:
+        channel = self.channels.pop(number, None)
+        if channel is not None:
+            channel.users -= 1
+        text = f"channel number {number} is not open on this connection, or its channel was deleted"
+        return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, text)
+
+    def _named(self, name: str) -> Channel:
+        check_name(name)
+        channel = self._engine.open(name, create=False)
+        if channel is None:
+            raise _unknown(name)
+        return channel
+
+    def _reply(self, request: int, result: dict[str, Any]) -> None:
+        self.send(f.encode(f.Reply(request, result)))
+
+    def _when_readable(self, channel: Channel, answer: Callable[[], None]) -> None:
+        """An answer must not tell of anything that a crash could take back (PROTOCOL.md 2.1)."""
+        if channel.settled:
+            answer()
+        else:
+            self._engine.after_commit(answer)
+
+    def _guard(self, request: int, call: Callable[..., None], *args: Any) -> None:
+        """Refusals that come after the handler has returned."""
+        try:
+            call(*args)
+        except ProtocolError as error:
+            self._refuse(request, error)
+
+    def _read(self, request: int, done: Callable[[Any], None], call: Callable[..., Any], *args: Any) -> None:
+        """Runs a log's read aside, then `done` with its result here."""
+
+        def finished(future: Future[Any]) -> None:
+            if self._closed or future.cancelled():
+                return
+            try:
+                done(future.result())
+            except Damaged as damage:
+                logger.error("damaged: %s", damage)
+                self._engine.counters.damaged += 1
+                self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
+            except ProtocolError as error:
+                self._refuse(request, error)
+            self._engine.outbox.flush()
+
+        self._engine.feeder.read(finished, call, *args)
+
+    def _find_time(self, request: int, channel: Channel, time_ms: int, done: Callable[[Start], None]) -> None:
+        """The tail is asked first and remembered, for it may move into chunks while they are being read."""
+        if channel.tail and channel.tail_time(time_ms) >= channel.tail_firsts[0]:
+            done(Start(max(channel.tail_time(time_ms), channel.first - 1)))
+            return
+        before_tail = channel.tail_firsts[0] - 1 if channel.tail else channel.last
+        find_time = self._engine.log.find_time
+
+        def found(chunk: Any) -> None:
+            after = pages.after_time(chunk.batches, time_ms) if chunk is not None else before_tail
+            done(Start(max(after, channel.first - 1)))
+
+        self._read(request, found, find_time, channel.number, time_ms)
+
+
+_CLOGGED, _HELD = 1, 2
+
+LIMITS = {
+    "frame_bytes": limits.FRAME_BYTES_MAX,
+    "batch_bytes": limits.BATCH_BYTES_MAX,
+    "batch_records": limits.BATCH_RECORDS_MAX,
+    "channel_name_bytes": limits.CHANNEL_NAME_BYTES_MAX,
+    "client_id_bytes": limits.CLIENT_ID_BYTES_MAX,
+    "record_name_bytes": limits.RECORD_NAME_BYTES_MAX,
+    "record_headers": limits.RECORD_HEADERS_MAX,
+    "credit_bytes": limits.CREDIT_BYTES_MAX,
+    "publishes_remembered": limits.PUBLISHES_REMEMBERED,
+    "producers_remembered": limits.PRODUCERS_REMEMBERED,
+    "page_records": limits.PAGE_RECORDS_MAX,
+}
+
+HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
+    f.Malformed: ClientConnection.malformed,
+    f.Hello: ClientConnection.hello,
+    f.Ping: ClientConnection.ping,
+    f.Pong: ClientConnection.pong,
+    f.Open: ClientConnection.open,
+    f.Publish: ClientConnection.publish,
+    f.Subscribe: ClientConnection.subscribe,
+    f.Unsubscribe: ClientConnection.unsubscribe,
+    f.Credit: ClientConnection.credit,
+    f.History: ClientConnection.history,
+    f.Info: ClientConnection.info,
+    f.List: ClientConnection.list,
+    f.Delete: ClientConnection.delete,
+    f.Truncate: ClientConnection.truncate,
+    f.Configure: ClientConnection.configure,
+}
+
+
+def check_name(name: str) -> None:
+    """PROTOCOL.md 6.1."""
+    size = len(name.encode())
+    if not 1 <= size <= limits.CHANNEL_NAME_BYTES_MAX:
+        text = f"a channel's name has 1 to {limits.CHANNEL_NAME_BYTES_MAX} bytes, not {size}"
+        raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, text)
+    if any(character < " " or character == "\x7f" for character in name):
+        raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, "a channel's name has no control characters")
+
+
+def _unknown(name: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"there is no channel {name!r}")
+
+
+def _summary(channel: Channel) -> dict[str, Any]:
+    return {
+        "channel": channel.name,
+        "epoch": channel.epoch,
+        "first": channel.first,
+        "last": channel.last,
+        "bytes": channel.stored_bytes + sum(map(len, channel.tail)),
+        "last_ms": channel.last_ms if channel.last else 0,
+    }

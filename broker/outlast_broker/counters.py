@@ -1,0 +1,28 @@
+"""What happened since the start, as plain integers: the hot path adds, whoever asks reads."""
+
+from __future__ import annotations
+
+
+class Counters:
+    __slots__ = (
+        "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
+        "records_in", "refused", "resyncs",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+    bytes_in: int
+    bytes_out: int
+    commits: int
+    connections_opened: int
+    damaged: int
+    deliveries: int
+    duplicates: int
+    records_in: int
+    refused: int
+    resyncs: int
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -1,0 +1,62 @@
+"""The native door: sockets of TCP and Unix listeners, joined to the broker's end of the protocol.
+
+Other doors (WebSocket, HTTP) will join here: the first bytes that a socket brings tell them apart, and
+whatever gives a ClientConnection its bytes and a Wire to write to is a door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from . import clock
+from .connection import ClientConnection
+from .engine import Engine
+
+# The kernel holds this much unsent at most, so that what a stalled reader costs is ours to bound.
+NOTSENT_LOWAT_BYTES = 65_536
+WRITE_HIGH_BYTES = 65_536
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+class NativeDoor(asyncio.Protocol):
+    """One socket. `entered` and `left` tell the server who is there."""
+
+    __slots__ = ("_connection", "_engine", "_entered", "_left")
+
+    def __init__(
+        self,
+        engine: Engine,
+        entered: Callable[[ClientConnection], None],
+        left: Callable[[ClientConnection], None],
+    ) -> None:
+        self._engine = engine
+        self._entered = entered
+        self._left = left
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        _bound_kernel_buffer(transport.get_extra_info("socket"))
+        self._connection = ClientConnection(self._engine, transport, clock.steady_ms())
+        self._entered(self._connection)
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.receive(data)
+
+    def pause_writing(self) -> None:
+        self._connection.clog()
+
+    def resume_writing(self) -> None:
+        self._connection.unclog()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.closed()
+        self._left(self._connection)
+
+
+def _bound_kernel_buffer(sock: socket.socket) -> None:
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)

@@ -1,0 +1,388 @@
+"""The heart: takes what is published, has it committed in groups, and releases it when it is on disk.
+
+A group gathers everything accepted while the previous one was being committed. One commit, one callback:
+`_committed` hands the next group over, so that the disk is never idle, and then walks the finished one
+once, releasing its records to readers and its acknowledgements to publishers.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from outlast_protocol import ErrorCode, ProtocolError
+from outlast_protocol.batch import check_batch
+from outlast_protocol.frames import Publish, Resync, ack_word, deliver_head, encode, encode_acks
+from outlast_protocol.limits import FRAME_BYTES_MAX
+
+from . import clock, retention
+from .channel import Channel
+from .committer import Committer
+from .config import Config
+from .counters import Counters
+from .feeder import Feeder
+from .head import Head
+from .hub import Hub
+from .journal import ENTRY_HEAD
+from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome, Work
+from .outbox import Outbox
+from .settling import Settling
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+logger = logging.getLogger("outlast.engine")
+
+DUE_PER_TICK = 200
+# Between commits that only tidy up, so that tidying never competes with publishers.
+TIDY_PAUSE_S = 0.004
+
+
+class Group:
+    """What one commit will make durable, and what it will release."""
+
+    __slots__ = ("acks", "answers", "bytes", "fresh", "heads", "moving", "trims", "work")
+
+    def __init__(self) -> None:
+        self.work = Work()
+        self.bytes = 0
+        self.fresh: dict[Channel, tuple[list[int], list[bytes]]] = {}
+        self.acks: dict[ClientConnection, list[int]] = {}
+        self.answers: list[Callable[[], None]] = []
+        self.heads: set[Channel] = set()
+        self.trims: set[Channel] = set()
+        self.moving: list[Channel] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.work or self.acks or self.answers or self.heads or self.trims)
+
+
+class Engine:
+    """All channels of one broker. Lives on the loop; only the committer's thread writes the log."""
+
+    def __init__(self, config: Config, log: Log, loop: AbstractEventLoop, failed: Callable[[Exception], None]) -> None:
+        self.config = config
+        self.log = log
+        self.counters = Counters()
+        self.outbox = Outbox()
+        self.hub = Hub(log)
+        self.feeder = Feeder(log, loop, self.outbox, self.counters)
+        self.refusal: ProtocolError | None = None
+        self._loop = loop
+        self._failed = failed
+        self._settling = Settling(config.journal_bytes, config.journal_age_ms)
+        self._committer = Committer(log, loop, self._committed, self._fail)
+        self._group = Group()
+        self._in_flight: Group | None = None
+        self._waking = False
+        self._tidying = False
+        self._erasing = False
+        self._journal_oldest = 0
+        self._held: list[ClientConnection] = []
+        self._idle: list[Callable[[], None]] = []
+
+    def recover(self) -> int:
+        """Reads the journal back into tails; returns how many records it held. Raises Damaged."""
+        records = newest = 0
+        for journal_id, entries in self.log.recover():
+            newest = journal_id
+            for entry in entries:
+                channel = self.hub.by_number(entry.number)
+                if channel is None:
+                    continue
+                before = channel.last
+                channel.recover(entry.batch)
+                self.hub.recover_producer(channel, entry)
+                self._settling.note(channel, len(entry.batch))
+                records += channel.last - before
+        self._settling.released(newest, clock.now_ms())
+        return records
+
+    # --- channels -----------------------------------------------------------------------------------------
+
+    def open(self, name: str, create: bool) -> Channel | None:
+        """The channel of this name; a new one becomes durable with the next commit."""
+        channel = self.hub.by_name(name)
+        if channel is None and create:
+            self.check_writable()
+            channel = self._create(name)
+        return channel
+
+    def _create(self, name: str) -> Channel:
+        now_ms = clock.now_ms()
+        number = self.log.next_number()
+        rule = self.config.retention
+        due_ms = now_ms + rule.idle_ttl_ms if rule.idle_ttl_ms else 0
+        head = Head(name, secrets.randbits(64), now_ms, last_ms=now_ms, due_ms=due_ms)
+        channel = self.hub.add(number, head)
+        self._group.work.births.append(Creation(number, head))
+        if due_ms:
+            self._group.work.dues.append(Due(number, 0, due_ms))
+        self.wake()
+        return channel
+
+    def delete(self, channel: Channel) -> None:
+        """Ends this life of the channel: its readers are told, its number is dead at once."""
+        self.hub.remove(channel)
+        resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
+        for reader in list(channel.readers):
+            reader.end()
+            reader.connection.ended(channel)
+            reader.connection.send(resync)
+        group = self._group
+        group.fresh.pop(channel, None)
+        group.heads.discard(channel)
+        group.trims.discard(channel)
+        group.work.births.append(Deletion(channel.number, channel.name))
+        if channel.due_ms:
+            group.work.dues.append(Due(channel.number, channel.due_ms, 0))
+        self.wake()
+
+    def truncate(self, channel: Channel, before: int) -> None:
+        channel.keep_from(before)
+        self._group.heads.add(channel)
+        self._group.trims.add(channel)
+        for reader in channel.readers:
+            self.feeder.serve(reader.connection)
+        self.wake()
+
+    def configure(self, channel: Channel, own: dict[str, int]) -> None:
+        channel.own_retention = own
+        self._group.heads.add(channel)
+        self._group.trims.add(channel)
+        self.wake()
+
+    def check_writable(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    # --- publishing ---------------------------------------------------------------------------------------
+
+    def publish(self, connection: ClientConnection, channel: Channel, frame: Publish) -> None:
+        """Accepts a batch into the group that is gathering. Raises ProtocolError (PROTOCOL.md 6.2 to 6.4)."""
+        if self.refusal is not None:
+            raise self.refusal
+        request, number, sequence, if_offset, batch = frame
+        records = check_batch(batch, connection.client)
+        producer, epoch = connection.producer
+        if sequence:
+            duplicate = channel.producers.admit(producer, epoch, sequence)
+            if duplicate is not None:
+                self.counters.duplicates += 1
+                self._acknowledge(connection, ack_word(request, True), duplicate)
+                return
+        channel.check_condition(if_offset)
+        stamped = channel.accept(batch, records, clock.now_ms())
+        offset = channel.assigned - records + 1
+        if sequence:
+            channel.producers.note(producer, epoch, sequence, offset)
+        group = self._group
+        group.work.journal += (ENTRY_HEAD.pack(number, producer, epoch, sequence), stamped)
+        group.bytes += len(stamped)
+        fresh = group.fresh.get(channel)
+        if fresh is None:
+            fresh = group.fresh[channel] = ([], [])
+        fresh[0].append(offset)
+        fresh[1].append(stamped)
+        self.counters.records_in += records
+        self._acknowledge(connection, request, offset)
+
+    def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
+        group = self._group
+        words = group.acks.get(connection)
+        if words is None:
+            group.acks[connection] = [word, offset]
+        else:
+            words += (word, offset)
+        if not self._waking:
+            self.wake()
+        if group.bytes > self.config.commit_backlog_bytes and connection.hold():
+            self._held.append(connection)
+
+    def after_commit(self, answer: Callable[[], None]) -> None:
+        """Runs `answer` when everything accepted so far is on disk."""
+        self._group.answers.append(answer)
+        self.wake()
+
+    # --- committing ---------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The gathering group goes to disk after this turn of the loop, or when the disk is free."""
+        if not self._waking:
+            self._waking = True
+            if self._in_flight is None:
+                self._loop.call_soon(self._commit)
+
+    def when_idle(self, callback: Callable[[], None]) -> None:
+        """Runs `callback` once nothing waits for the disk any more."""
+        self._idle.append(callback)
+        self.wake()
+
+    def _commit(self) -> None:
+        if self._in_flight is not None:
+            return
+        self._waking = False
+        group, self._group = self._group, Group()
+        self._plan(group)
+        if group.work:
+            self._in_flight = group
+            self._committer.submit(group.work)
+        elif group:
+            self._release(group)
+        if self._in_flight is None:
+            self._tell_idle()
+
+    def _plan(self, group: Group) -> None:
+        """Adds to a group what the engine itself wants written with it."""
+        now_ms = clock.now_ms()
+        for channel in self._settling.slice(group.bytes, now_ms):
+            move = channel.plan_move()
+            if move is not None:
+                group.work.moves.append(move)
+                group.moving.append(channel)
+                group.heads.add(channel)
+                group.trims.add(channel)
+        for channel in group.trims:
+            self._trim(channel, group, now_ms)
+        group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
+        group.work.forget_journal = self._settling.forget_through
+
+    def _trim(self, channel: Channel, group: Group, now_ms: int) -> None:
+        """Applies retention, and erases what lies before `first` (chunks of this very commit stay)."""
+        if channel.dead:
+            return
+        rule = channel.retention(self.config.retention)
+        oldest = self.log.oldest(channel.number, CUT_CHUNKS) if rule.trims or channel.first > 1 else []
+        keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
+        gone = [chunk for chunk in oldest if chunk.last < keep]
+        if keep > channel.first:
+            channel.keep_from(keep)
+            group.heads.add(channel)
+        if gone:
+            channel.stored_bytes -= sum(chunk.bytes for chunk in gone)
+            group.heads.add(channel)
+            group.work.cuts.append(Cut(channel.number, keep))
+            if len(gone) == CUT_CHUNKS:
+                self._group.trims.add(channel)
+        kept = oldest[len(gone) :]
+        self._set_due(channel, group, retention.due_ms(rule, kept[0].last_ms if kept else 0, channel.last_ms), now_ms)
+
+    def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
+        """A due time that is still to come, and not too late, stays: `tick` asks again then."""
+        if channel.due_ms != due_ms and not now_ms < channel.due_ms <= due_ms:
+            new_ms = max(due_ms, now_ms + 1_000) if due_ms else 0
+            group.work.dues.append(Due(channel.number, channel.due_ms, new_ms))
+            channel.due_ms = new_ms
+            group.heads.add(channel)
+
+    def _committed(self, outcome: Outcome) -> None:
+        group, self._in_flight = self._in_flight, None
+        assert group is not None, "a commit ends that nobody began"
+        self.counters.commits += 1
+        self._journal_oldest = outcome.journal_oldest
+        self._erasing = outcome.erasing
+        for channel in group.moving:
+            channel.moved()
+        if self._group:
+            self._commit()
+        self._release(group)
+        self._settling.released(outcome.journal_newest, clock.now_ms())
+        self._resume_held()
+        self._tidy()
+
+    def _release(self, group: Group) -> None:
+        """Now it is durable: tell the readers, then the publishers, each connection in one write."""
+        for channel, (firsts, batches) in group.fresh.items():
+            if channel.dead:
+                continue
+            channel.release(firsts, batches)
+            size = sum(map(len, batches))
+            self._settling.note(channel, size)
+            if channel.live:
+                self._deliver(channel, batches, size)
+        for birth in group.work.births:
+            self.hub.born(birth.number)
+        for connection, words in group.acks.items():
+            connection.send(encode_acks(words))
+        for answer in group.answers:
+            answer()
+        self.outbox.flush()
+
+    def _deliver(self, channel: Channel, batches: list[bytes], size: int) -> None:
+        """The same bytes to every live reader; one that cannot take them now falls behind."""
+        number = channel.number
+        if size + 16 > FRAME_BYTES_MAX:
+            frame = b"".join([deliver_head(number, len(batch)) + batch for batch in batches])
+        else:
+            frame = deliver_head(number, size) + b"".join(batches)
+        size = len(frame)
+        self.counters.deliveries += len(channel.live)
+        lapsed = []
+        for reader in channel.live:
+            reader.connection.send(frame)
+            reader.credit -= size
+            if reader.credit <= 0 or reader.connection.clogged:
+                lapsed.append(reader)
+        for reader in lapsed:
+            reader.fall_behind()
+            self.feeder.serve(reader.connection)
+
+    def _fail(self, error: Exception) -> None:
+        """Fail-stop: whether the group reached the disk is unknown, and LMDB would let the next commit pass."""
+        self.refusal = ProtocolError(ErrorCode.INTERNAL, "the store failed")
+        self._failed(error)
+
+    # --- looking after things -----------------------------------------------------------------------------
+
+    def _resume_held(self) -> None:
+        if self._held and self._group.bytes <= self.config.commit_backlog_bytes:
+            held, self._held = self._held, []
+            for connection in held:
+                connection.unhold()
+
+    @property
+    def _untidy(self) -> bool:
+        forgetting = self._journal_oldest <= self._settling.forget_through
+        return self._settling.busy or self._erasing or forgetting or bool(self._group.trims)
+
+    def _tidy(self) -> None:
+        """Keeps commits coming, slowly, while there is something to move or erase."""
+        if self._untidy and self._in_flight is None and not self._tidying:
+            self._tidying = True
+            self._loop.call_later(TIDY_PAUSE_S, self._tidied)
+
+    def _tidied(self) -> None:
+        self._tidying = False
+        if self._in_flight is None:
+            self._group.work.tidy = True
+            self._commit()
+
+    def _tell_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for callback in idle:
+            callback()
+
+    def tick(self, now_ms: int) -> None:
+        """Once a second: what time alone changes."""
+        for number in self.log.due(now_ms, DUE_PER_TICK):
+            channel = self.hub.by_number(number)
+            if channel is None:
+                continue
+            rule = channel.retention(self.config.retention)
+            idle = rule.idle_ttl_ms and now_ms - channel.assigned_ms >= rule.idle_ttl_ms
+            if idle and not channel.users and channel.settled:
+                self.delete(channel)
+            else:
+                self._group.trims.add(channel)
+        if self._group.trims or self._settling.ripe(now_ms):
+            self.wake()
+        self.hub.evict()
+
+    def close(self) -> None:
+        """After `when_idle`: stops the threads and closes the log."""
+        self._committer.stop()
+        self.feeder.stop()
+        self.log.close()

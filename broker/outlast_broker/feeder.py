@@ -1,0 +1,144 @@
+"""Serves readers that are behind from the log, each at its own pace (promise 5: slow readers harm nobody).
+
+Each connection has at most one slice under way, whatever its number of subscriptions, and none while its
+socket is clogged: so a stalled reader costs one slice of memory, and the log remembers the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from outlast_protocol import ErrorCode
+from outlast_protocol.batch import spans
+from outlast_protocol.frames import Error, Resync, deliver_head, encode
+from outlast_protocol.limits import FRAME_BYTES_MAX
+
+from .chunk import Chunk
+from .counters import Counters
+from .damage import Damaged
+from .log import Log
+from .outbox import Outbox
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+logger = logging.getLogger("outlast.feeder")
+
+SLICE_BYTES = 262_144
+_ROOM = FRAME_BYTES_MAX - 16
+
+
+class Feeder:
+    """`read` runs a log's read in the reading thread, for a page that is not in memory must not stop the loop."""
+
+    def __init__(self, log: Log, loop: AbstractEventLoop, outbox: Outbox, counters: Counters) -> None:
+        self._log = log
+        self._loop = loop
+        self._outbox = outbox
+        self._counters = counters
+        self._pool = ThreadPoolExecutor(1, "reader")
+
+    def stop(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read(self, done: Callable[[Future[Any]], None], call: Callable[..., Any], *args: Any) -> None:
+        self._loop.run_in_executor(self._pool, call, *args).add_done_callback(done)
+
+    def serve(self, connection: ClientConnection) -> None:
+        """Goes on with the connection's readers that are behind, a slice each in turn."""
+        if connection.behind and not connection.serving:
+            connection.serving = True
+            self._loop.call_soon(self._turn, connection)
+
+    def _turn(self, connection: ClientConnection) -> None:
+        connection.serving = False
+        while connection.behind and not connection.clogged:
+            reader = next(iter(connection.behind))
+            del connection.behind[reader]
+            if self._slice(reader):
+                break
+        self._outbox.flush()
+
+    def _slice(self, reader: Subscription) -> bool:
+        """Sends a slice or starts reading one; False when this reader has nothing more to get from the log."""
+        channel = reader.channel
+        if reader.next < channel.first:
+            self._resync(reader)
+        if reader.next > channel.last:
+            reader.go_live()
+            return False
+        if channel.in_tail(reader.next):
+            batches = channel.tail_from(reader.next, SLICE_BYTES)
+            self._send(reader, batches, next(spans(batches[-1])).last)
+            return True
+        reader.connection.serving = True
+        self.read(lambda future: self._got(reader, future), self._log.read, channel.number, reader.next, SLICE_BYTES)
+        return True
+
+    def _got(self, reader: Subscription, future: Future[list[Chunk]]) -> None:
+        connection, channel = reader.connection, reader.channel
+        connection.serving = False
+        if reader in channel.readers and not future.cancelled():
+            self._deliver_chunks(reader, future)
+        self.serve(connection)
+        self._outbox.flush()
+
+    def _deliver_chunks(self, reader: Subscription, future: Future[list[Chunk]]) -> None:
+        channel = reader.channel
+        try:
+            chunks = future.result()
+        except Damaged as damage:
+            self._refuse_damaged(reader, damage)
+            return
+        if reader.next < channel.first or (not chunks and channel.in_tail(reader.next)):
+            reader.go_on()
+        elif not chunks or chunks[0].first > reader.next:
+            self._refuse_damaged(reader, Damaged(f"{channel.name!r} has no record {reader.next}"))
+        else:
+            batches = [chunks[0].since(reader.next), *(chunk.batches for chunk in chunks[1:])]
+            self._send(reader, batches, chunks[-1].last)
+
+    def _send(self, reader: Subscription, batches: list[bytes], last: int) -> None:
+        """`batches` hold the records from the reader's next one to `last`. As few frames as their limit allows."""
+        connection = reader.connection
+        for run in _runs(batches):
+            frame = deliver_head(reader.channel.number, sum(map(len, run))) + b"".join(run)
+            connection.send(frame)
+            reader.credit -= len(frame)
+        self._counters.deliveries += 1
+        reader.next = last + 1
+        reader.go_on()
+        self.serve(connection)
+
+    def _resync(self, reader: Subscription) -> None:
+        """Retention has overtaken this reader: it is told, and goes on with what there is."""
+        channel = reader.channel
+        reader.next = channel.first
+        self._counters.resyncs += 1
+        reader.connection.send(encode(Resync(channel.number, "trimmed", channel.first - 1, channel.epoch)))
+
+    def _refuse_damaged(self, reader: Subscription, damage: Damaged) -> None:
+        """Promise 7: what fails its checksum is never served, and never skipped in silence."""
+        logger.error("damaged: %s", damage)
+        self._counters.damaged += 1
+        reader.end()
+        reader.connection.ended(reader.channel)
+        reader.connection.send(encode(Error(0, ErrorCode.DAMAGED, str(damage), {"number": reader.channel.number})))
+
+
+def _runs(batches: list[bytes]) -> list[list[bytes]]:
+    """The parts in groups that fit one frame each."""
+    runs: list[list[bytes]] = [[]]
+    size = 0
+    for part in batches:
+        if runs[-1] and size + len(part) > _ROOM:
+            runs.append([])
+            size = 0
+        runs[-1].append(part)
+        size += len(part)
+    return runs

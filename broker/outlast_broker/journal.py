@@ -1,0 +1,50 @@
+"""The journal's bytes: one value per commit, holding what that commit published to any channel.
+
+    value   u32 crc | entry | entry | ...
+    entry   u64 number | u64 producer | u64 producer epoch | u64 sequence | batch
+
+`crc` covers all entries. A batch knows its own length. Sequence 0: published without deduplication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from outlast_protocol.batch import HEAD
+
+from .damage import Damaged
+
+ENTRY_HEAD = Struct("<QQQQ")
+_CRC_BYTES = 4
+
+
+class Entry(NamedTuple):
+    """One accepted publish: `batch` is stamped."""
+
+    number: int
+    producer: int
+    producer_epoch: int
+    sequence: int
+    batch: bytes
+
+
+def seal(parts: list[bytes]) -> bytes:
+    """The journal value of one commit's entry heads and batches."""
+    body = b"".join(parts)
+    return crc32(body).to_bytes(_CRC_BYTES, "little") + body
+
+
+def read_entries(value: bytes, journal_id: int) -> Iterator[Entry]:
+    """The entries of a journal value. Raises Damaged when its checksum fails."""
+    if crc32(memoryview(value)[_CRC_BYTES:]) != int.from_bytes(value[:_CRC_BYTES], "little"):
+        raise Damaged(f"journal value {journal_id} fails its checksum")
+    start, end = _CRC_BYTES, len(value)
+    while start < end:
+        number, producer, epoch, sequence = ENTRY_HEAD.unpack_from(value, start)
+        start += ENTRY_HEAD.size
+        length = HEAD.unpack_from(value, start)[0]
+        yield Entry(number, producer, epoch, sequence, value[start : start + length])
+        start += length

@@ -1,0 +1,338 @@
+"""The log on disk: one LMDB environment, whose every commit is synced in full before it returns.
+
+    store     "format", "next"          what this folder holds
+    names     name -> number
+    chunks    number, first -> chunk    chunk.py
+              number, 2^64-1 -> head    head.py; sorts behind the newest chunk and shares its page
+    journal   id -> value               journal.py
+    due       due_ms, number -> ""      what time alone will change
+    doomed    number -> ""              deleted channels whose chunks are still to be erased
+
+Keys are big-endian, so their byte order is their number order. Read transactions live within one call:
+a longer one would pin pages and make the file grow. docs/decisions/0001 says why a journal and chunks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from struct import Struct
+
+import lmdb
+
+from . import chunk, head, journal
+from .chunk import Chunk
+from .damage import Damaged
+from .head import Head
+from .journal import Entry
+from .log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Stats, Work
+from .retention import ChunkFacts
+
+FORMAT = 1
+_U64 = Struct(">Q")
+_PAIR = Struct(">QQ")
+_HEAD_MARK = 2**64 - 1
+_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed")
+
+
+class WrongFormat(Exception):
+    """The folder holds a store that this version must not touch."""
+
+
+class _MapGate:
+    """Readers pass together; growth waits until none is inside, for it moves the map under their feet."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._readers = 0
+
+    def enter(self) -> None:
+        with self._condition:
+            self._readers += 1
+
+    def leave(self) -> None:
+        with self._condition:
+            self._readers -= 1
+            self._condition.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._readers)
+            yield
+
+
+class LmdbLog:
+    """See log.Log. One thread commits; the gate keeps readers out while the map is made larger."""
+
+    def __init__(self, folder: Path, map_bytes: int) -> None:
+        self._env = lmdb.open(
+            str(folder),
+            map_size=map_bytes,
+            max_dbs=len(_DATABASES),
+            max_readers=64,
+            readahead=False,
+            meminit=False,
+        )
+        self._env.reader_check()
+        self._gate = _MapGate()
+        self._store, self._names, self._chunks, self._journal, self._due, self._doomed = (
+            self._env.open_db(name.encode()) for name in _DATABASES
+        )
+        self._open_format(folder)
+        with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
+            self._newest: int = _U64.unpack(cursor.key())[0] if cursor.last() else 0
+            self._oldest: int = _U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
+
+    def _open_format(self, folder: Path) -> None:
+        """A store of another format is refused untouched; docs/operating.md has the rule for upgrades."""
+        with self._env.begin(write=True, db=self._store) as txn:
+            found = txn.get(b"format")
+            if found is None:
+                txn.put(b"format", _U64.pack(FORMAT))
+            elif _U64.unpack(found)[0] != FORMAT:
+                text = f"{folder} holds store format {_U64.unpack(found)[0]}, this version reads {FORMAT}"
+                raise WrongFormat(f"{text}: install the version of Outlast that wrote it")
+            stored = txn.get(b"next")
+            self._next = _U64.unpack(stored)[0] if stored else 1
+
+    # --- writing: the committer's thread ------------------------------------------------------------------
+
+    def commit(self, work: Work) -> Outcome:
+        while True:
+            try:
+                return self._commit(work)
+            except lmdb.MapFullError:
+                self._grow()
+
+    def _commit(self, work: Work) -> Outcome:
+        oldest = self._oldest
+        with self._env.begin(write=True) as txn:
+            for birth in work.births:
+                self._bear(txn, birth)
+            newest = self._write_journal(txn, work.journal)
+            for move in work.moves:
+                self._move(txn, move)
+            for number, facts in work.heads:
+                txn.put(_PAIR.pack(number, _HEAD_MARK), facts.encode(), db=self._chunks)
+            for cut in work.cuts:
+                self._cut(txn, cut)
+            for due in work.dues:
+                self._set_due(txn, due)
+            oldest = self._forget(txn, oldest, work.forget_journal)
+            erasing = self._erase_doomed(txn)
+        self._oldest, self._newest = oldest, newest
+        return Outcome(newest, oldest, erasing)
+
+    def _bear(self, txn: lmdb.Transaction, birth: Creation | Deletion) -> None:
+        key = _U64.pack(birth.number)
+        head_key = key + _U64.pack(_HEAD_MARK)
+        if isinstance(birth, Creation):
+            txn.put(birth.head.name.encode(), key, db=self._names)
+            txn.put(head_key, birth.head.encode(), db=self._chunks)
+            txn.put(b"next", _U64.pack(self._next), db=self._store)
+        else:
+            txn.delete(birth.name.encode(), db=self._names)
+            txn.delete(head_key, db=self._chunks)
+            txn.put(key, b"", db=self._doomed)
+
+    def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
+        if not parts:
+            return self._newest
+        txn.put(_U64.pack(self._newest + 1), journal.seal(parts), db=self._journal, append=True)
+        return self._newest + 1
+
+    def _move(self, txn: lmdb.Transaction, move: Move) -> None:
+        chunks = [chunk.make(group) for group in move.groups]
+        if move.merge:
+            stored = txn.get(_PAIR.pack(move.number, move.merge), db=self._chunks)
+            if stored is None:
+                raise Damaged(f"channel number {move.number} has no chunk at offset {move.merge}")
+            chunks[0] = chunk.decode(bytes(stored), move.number).joined(chunks[0])
+        for each in chunks:
+            txn.put(_PAIR.pack(move.number, each.first), each.encode(), db=self._chunks)
+
+    def _cut(self, txn: lmdb.Transaction, cut: Cut) -> bool:
+        """Whether more is left to erase than one commit should."""
+        with txn.cursor(db=self._chunks) as cursor:
+            if not cursor.set_range(_PAIR.pack(cut.number, 0)):
+                return False
+            for _ in range(CUT_CHUNKS):
+                number, first = _PAIR.unpack(cursor.key())
+                if number != cut.number or first == _HEAD_MARK:
+                    return False
+                if chunk.facts(cursor.value()).last >= cut.first or not cursor.delete():
+                    return False
+        return True
+
+    def _set_due(self, txn: lmdb.Transaction, due: Due) -> None:
+        if due.old_ms:
+            txn.delete(_PAIR.pack(due.old_ms, due.number), db=self._due)
+        if due.new_ms:
+            txn.put(_PAIR.pack(due.new_ms, due.number), b"", db=self._due)
+
+    def _forget(self, txn: lmdb.Transaction, oldest: int, through: int) -> int:
+        """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
+        end = min(through + 1, oldest + JOURNAL_CUTS)
+        for journal_id in range(oldest, end):
+            txn.delete(_U64.pack(journal_id), db=self._journal)
+        return max(oldest, end)
+
+    def _erase_doomed(self, txn: lmdb.Transaction) -> bool:
+        with txn.cursor(db=self._doomed) as doomed:
+            if not doomed.first():
+                return False
+            number = _U64.unpack(doomed.key())[0]
+            if not self._cut(txn, Cut(number, _HEAD_MARK)):
+                doomed.delete()
+            return doomed.first()
+
+    def _grow(self) -> None:
+        with self._gate.alone():
+            self._env.set_mapsize(2 * self._env.info()["map_size"])
+
+    # --- reading: any thread ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self, database: lmdb._Database) -> Iterator[lmdb.Transaction]:
+        self._gate.enter()
+        try:
+            with self._env.begin(db=database) as txn:
+                yield txn
+        finally:
+            self._gate.leave()
+
+    def recover(self) -> Iterator[tuple[int, list[Entry]]]:
+        for journal_id in range(self._oldest, self._newest + 1):
+            with self._reading(self._journal) as txn:
+                value = txn.get(_U64.pack(journal_id))
+            if value is None:
+                raise Damaged(f"journal value {journal_id} is missing")
+            yield journal_id, list(journal.read_entries(bytes(value), journal_id))
+
+    def next_number(self) -> int:
+        number = self._next
+        self._next += 1
+        return number
+
+    def find(self, name: str) -> int | None:
+        with self._reading(self._names) as txn:
+            stored = txn.get(name.encode())
+        return _U64.unpack(stored)[0] if stored else None
+
+    def head(self, number: int) -> Head | None:
+        with self._reading(self._chunks) as txn:
+            stored = txn.get(_PAIR.pack(number, _HEAD_MARK))
+        return head.decode(bytes(stored)) if stored else None
+
+    def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
+        values: list[bytes] = []
+        size = 0
+        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+            there = self._seek(cursor, number, offset)
+            while there and size < bytes_max and _is_chunk(cursor, number):
+                values.append(bytes(cursor.value()))
+                size += len(values[-1])
+                there = cursor.next()
+        chunks = [chunk.decode(value, number) for value in values]
+        return [each for each in chunks if each.last >= offset]
+
+    def read_back(self, number: int, offset: int) -> Chunk | None:
+        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+            if not self._seek(cursor, number, offset) or not _is_chunk(cursor, number):
+                return None
+            value = bytes(cursor.value())
+        found = chunk.decode(value, number)
+        return found if found.first <= offset else None
+
+    def _seek(self, cursor: lmdb.Cursor, number: int, offset: int) -> bool:
+        """To the last chunk that begins at or before `offset`, else to the first one after it."""
+        if cursor.set_range(_PAIR.pack(number, offset)) and cursor.key() == _PAIR.pack(number, offset):
+            return True
+        if cursor.prev() and _is_chunk(cursor, number):
+            return True
+        return cursor.set_range(_PAIR.pack(number, offset))
+
+    def find_time(self, number: int, time_ms: int) -> Chunk | None:
+        """Bisects the offsets: times never run backwards within a channel."""
+        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+            low, high = self._bounds(cursor, number)
+            while low < high:
+                self._seek(cursor, number, (low + high) // 2)
+                facts = chunk.facts(cursor.value())
+                low, high = (low, facts.first) if facts.last_ms >= time_ms else (facts.last + 1, high)
+            if not cursor.set_range(_PAIR.pack(number, low)) or not _is_chunk(cursor, number):
+                return None
+            value = bytes(cursor.value())
+        return chunk.decode(value, number)
+
+    def _bounds(self, cursor: lmdb.Cursor, number: int) -> tuple[int, int]:
+        """The first offset in any chunk, and the one after the last."""
+        if not cursor.set_range(_PAIR.pack(number, 0)) or not _is_chunk(cursor, number):
+            return 0, 0
+        first = chunk.facts(cursor.value()).first
+        self._seek(cursor, number, _HEAD_MARK - 1)
+        return first, chunk.facts(cursor.value()).last + 1
+
+    def oldest(self, number: int, count: int) -> list[ChunkFacts]:
+        found: list[ChunkFacts] = []
+        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+            there = cursor.set_range(_PAIR.pack(number, 0))
+            while there and len(found) < count and _is_chunk(cursor, number):
+                found.append(chunk.facts(cursor.value()))
+                there = cursor.next()
+        return found
+
+    def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
+        start = max(prefix.encode(), (after or "").encode())
+        found: list[tuple[str, int]] = []
+        with self._reading(self._names) as txn, txn.cursor() as cursor:
+            there = cursor.set_range(start) if start else cursor.first()
+            while there and len(found) < count and bytes(cursor.key()).startswith(prefix.encode()):
+                name = bytes(cursor.key()).decode()
+                if name != after:
+                    found.append((name, _U64.unpack(cursor.value())[0]))
+                there = cursor.next()
+        return found
+
+    def due(self, now_ms: int, count: int) -> list[int]:
+        numbers: list[int] = []
+        with self._reading(self._due) as txn, txn.cursor() as cursor:
+            there = cursor.first()
+            while there and len(numbers) < count:
+                due_ms, number = _PAIR.unpack(cursor.key())
+                if due_ms > now_ms:
+                    break
+                numbers.append(number)
+                there = cursor.next()
+        return numbers
+
+    def stats(self) -> Stats:
+        with self._reading(self._store) as txn:
+            stats = [txn.stat(database) for database in self._databases()]
+        pages = sum(stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"] for stat in stats)
+        page_bytes = stats[0]["psize"]
+        file_bytes = (self._env.info()["last_pgno"] + 1) * page_bytes
+        return Stats(stats[1]["entries"], pages * page_bytes, file_bytes, stats[3]["entries"])
+
+    def _databases(self) -> tuple[lmdb._Database, ...]:
+        """In the order of the names above."""
+        return self._store, self._names, self._chunks, self._journal, self._due, self._doomed
+
+    def snapshot(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=False)
+        self._gate.enter()
+        try:
+            self._env.copy(str(folder))
+        finally:
+            self._gate.leave()
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:
+    found, first = _PAIR.unpack(cursor.key())
+    return bool(found == number and first != _HEAD_MARK)

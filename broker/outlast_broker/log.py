@@ -1,0 +1,138 @@
+"""The seam between the engine and what keeps its bytes: what one commit does, and what can be read.
+
+Two logs stand behind it: lmdb_log.py on disk, memory_log.py for tests and for `serve --data none`.
+A log decides nothing. `commit` is called from one thread only; the reads from any, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from .chunk import Chunk
+from .head import Head
+from .journal import Entry
+from .retention import ChunkFacts
+
+
+class Creation(NamedTuple):
+    """A channel comes to be: its name leads to its number, its head is there."""
+
+    number: int
+    head: Head
+
+
+class Deletion(NamedTuple):
+    """A channel ends: name and head go at once, its chunks later, slice by slice."""
+
+    number: int
+    name: str
+
+
+class Move(NamedTuple):
+    """Batches leave the journal for chunks, a group each; the first group joins the chunk at `merge` (0: none)."""
+
+    number: int
+    groups: list[list[bytes]]
+    merge: int
+
+
+class Cut(NamedTuple):
+    """The channel's chunks that end before `first` are erased, CUT_CHUNKS of them at most."""
+
+    number: int
+    first: int
+
+
+class Due(NamedTuple):
+    """When time alone will change the channel: moved from `old_ms` to `new_ms` (0: none)."""
+
+    number: int
+    old_ms: int
+    new_ms: int
+
+
+CUT_CHUNKS = 256
+JOURNAL_CUTS = 64
+
+
+class Work:
+    """Everything that one commit does, in this order; all of it or nothing."""
+
+    __slots__ = ("births", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "tidy")
+
+    def __init__(self) -> None:
+        self.births: list[Creation | Deletion] = []
+        self.journal: list[bytes] = []
+        self.moves: list[Move] = []
+        self.heads: list[tuple[int, Head]] = []
+        self.cuts: list[Cut] = []
+        self.dues: list[Due] = []
+        self.forget_journal = 0
+        self.tidy = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write; `tidy` alone asks for a slice of what is left to erase."""
+        return bool(self.births or self.journal or self.moves or self.heads or self.cuts or self.dues or self.tidy)
+
+
+class Outcome(NamedTuple):
+    """What a commit tells back; `erasing`: deleted channels still have chunks to erase."""
+
+    journal_newest: int
+    journal_oldest: int
+    erasing: bool
+
+
+class Stats(NamedTuple):
+    """The store as an operator sees it, in bytes and counts."""
+
+    channels: int
+    used_bytes: int
+    file_bytes: int
+    journal_values: int
+
+
+class Log(Protocol):
+    """What the engine asks of a log. Any OSError-like exception from `commit` is final: the broker stops."""
+
+    def commit(self, work: Work) -> Outcome:
+        """Makes `work` durable, then returns. `forget_journal`: values up to this id are no longer needed."""
+
+    def recover(self) -> Iterator[tuple[int, list[Entry]]]:
+        """The journal, oldest value first, as (journal id, entries). Raises Damaged."""
+
+    def next_number(self) -> int:
+        """A number that no channel ever had."""
+
+    def find(self, name: str) -> int | None:
+        """The number of a channel by name."""
+
+    def head(self, number: int) -> Head | None:
+        """A channel's head, None when there is no such channel (any more)."""
+
+    def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
+        """Chunks from the one that holds `offset` on, until they make `bytes_max`. Raises Damaged."""
+
+    def read_back(self, number: int, offset: int) -> Chunk | None:
+        """The chunk that holds `offset`, or else the last one before it. Raises Damaged."""
+
+    def find_time(self, number: int, time_ms: int) -> Chunk | None:
+        """The first chunk whose last batch is not older than `time_ms`. Raises Damaged."""
+
+    def oldest(self, number: int, count: int) -> list[ChunkFacts]:
+        """Facts of the oldest chunks, in order."""
+
+    def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
+        """Names and numbers in byte order: those that start with `prefix` and come after `after`."""
+
+    def due(self, now_ms: int, count: int) -> list[int]:
+        """Numbers of channels whose due time has come."""
+
+    def stats(self) -> Stats: ...
+
+    def snapshot(self, folder: Path) -> None:
+        """A consistent copy of the store in `folder`, while commits go on."""
+
+    def close(self) -> None: ...

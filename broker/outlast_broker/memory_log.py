@@ -1,0 +1,117 @@
+"""The log in memory: the same answers as lmdb_log.py, forgotten when the process ends.
+
+For tests, and for `serve --memory`. `commit` may be made to fail, so that fail-stop can be shown.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import chunk, journal
+from .chunk import Chunk
+from .head import Head
+from .journal import Entry
+from .log import Creation, Move, Outcome, Stats, Work
+from .retention import ChunkFacts
+
+
+class MemoryLog:
+    """See log.Log. `failure`, once set, is what the next commit raises."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}
+        self._heads: dict[int, Head] = {}
+        self._chunks: dict[int, list[Chunk]] = {}
+        self._journal: dict[int, bytes] = {}
+        self._due: set[tuple[int, int]] = set()
+        self._next = 1
+        self._newest = 0
+        self.failure: Exception | None = None
+
+    def commit(self, work: Work) -> Outcome:
+        if self.failure is not None:
+            raise self.failure
+        for birth in work.births:
+            if isinstance(birth, Creation):
+                self._names[birth.head.name] = birth.number
+                self._heads[birth.number] = birth.head
+            else:
+                for kept in (self._heads, self._chunks):
+                    kept.pop(birth.number, None)
+                del self._names[birth.name]
+        if work.journal:
+            self._newest += 1
+            self._journal[self._newest] = journal.seal(work.journal)
+        for move in work.moves:
+            self._move(move)
+        self._heads.update(work.heads)
+        for cut in work.cuts:
+            kept_chunks = self._chunks.get(cut.number, [])
+            kept_chunks[:] = [each for each in kept_chunks if each.last >= cut.first]
+        for due in work.dues:
+            self._due.discard((due.old_ms, due.number))
+            self._due |= {(due.new_ms, due.number)} if due.new_ms else set()
+        for journal_id in [each for each in self._journal if each <= work.forget_journal]:
+            del self._journal[journal_id]
+        return Outcome(self._newest, min(self._journal, default=self._newest + 1), erasing=False)
+
+    def _move(self, move: Move) -> None:
+        chunks = [chunk.make(group) for group in move.groups]
+        kept = self._chunks.setdefault(move.number, [])
+        if move.merge:
+            chunks[0] = kept.pop().joined(chunks[0])
+        kept.extend(chunks)
+
+    def recover(self) -> Iterator[tuple[int, list[Entry]]]:
+        for journal_id, value in self._journal.items():
+            yield journal_id, list(journal.read_entries(value, journal_id))
+
+    def next_number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def find(self, name: str) -> int | None:
+        return self._names.get(name)
+
+    def head(self, number: int) -> Head | None:
+        return self._heads.get(number)
+
+    def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
+        kept = self._chunks.get(number, [])
+        found: list[Chunk] = []
+        for each in kept[bisect_left(kept, offset, key=lambda each: each.last) :]:
+            if sum(len(one.batches) for one in found) >= bytes_max:
+                break
+            found.append(each)
+        return found
+
+    def read_back(self, number: int, offset: int) -> Chunk | None:
+        kept = self._chunks.get(number, [])
+        index = bisect_right(kept, offset, key=lambda each: each.first)
+        return kept[index - 1] if index else None
+
+    def find_time(self, number: int, time_ms: int) -> Chunk | None:
+        return next((each for each in self._chunks.get(number, []) if each.last_ms >= time_ms), None)
+
+    def oldest(self, number: int, count: int) -> list[ChunkFacts]:
+        return [chunk.facts(each.encode()) for each in self._chunks.get(number, [])[:count]]
+
+    def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
+        start = (after or "").encode()
+        names = sorted((name for name in self._names if name.startswith(prefix)), key=str.encode)
+        return [(name, self._names[name]) for name in names if not after or name.encode() > start][:count]
+
+    def due(self, now_ms: int, count: int) -> list[int]:
+        return [number for due_ms, number in sorted(self._due) if due_ms <= now_ms][:count]
+
+    def stats(self) -> Stats:
+        used = sum(len(each.batches) for kept in self._chunks.values() for each in kept)
+        return Stats(len(self._names), used, used, len(self._journal))
+
+    def snapshot(self, folder: Path) -> None:
+        raise NotImplementedError("what is kept in memory has no copy on disk")
+
+    def close(self) -> None:
+        self._journal.clear()

@@ -1,0 +1,47 @@
+"""From a Config to a process: the loop, the log lines, the exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import lmdb
+import uvloop
+
+from .address import Address
+from .config import Config
+from .damage import Damaged
+from .folder import FolderInUse
+from .lmdb_log import WrongFormat
+from .server import Server, StoreFailed
+
+EXIT_DAMAGED = os.EX_DATAERR
+EXIT_UNAVAILABLE = os.EX_UNAVAILABLE
+EXIT_IN_USE = os.EX_CANTCREAT
+EXIT_STORE_FAILED = os.EX_IOERR
+
+
+def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> int:
+    """Runs a broker until it is stopped; returns the process's exit code and says on stderr what went wrong."""
+    try:
+        uvloop.run(Server(config, ready).run())
+    except FolderInUse as error:
+        return _complain(str(error), EXIT_IN_USE)
+    except Damaged as error:
+        return _complain(f"the store is damaged: {error}. Restore it from a backup.", EXIT_DAMAGED)
+    except WrongFormat as error:
+        return _complain(str(error), EXIT_DAMAGED)
+    except (StoreFailed, lmdb.Error) as error:
+        code = EXIT_STORE_FAILED
+        return _complain(f"the store failed: {error}. Nothing acknowledged is lost; check the disk.", code)
+    except OSError as error:
+        return _complain(f"cannot listen or open the data folder: {error}", EXIT_UNAVAILABLE)
+    return os.EX_OK
+
+
+def _complain(text: str, code: int) -> int:
+    logging.getLogger("outlast").critical("%s", text)
+    print(f"outlast: {text}", file=sys.stderr, flush=True)
+    return code

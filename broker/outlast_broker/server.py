@@ -1,0 +1,203 @@
+"""The daemon's life: open the store, listen, look after things once a second, leave in five steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable
+
+from outlast_protocol import ErrorCode, ProtocolError
+
+from . import clock
+from .address import Address, TcpAddress, UnixAddress, parse_address
+from .config import Config
+from .connection import ClientConnection
+from .damage import Damaged
+from .door import NativeDoor
+from .engine import Engine
+from .folder import DataFolder
+from .lmdb_log import LmdbLog
+from .log import Log
+from .memory_log import MemoryLog
+
+logger = logging.getLogger("outlast")
+
+TICK_S = 1.0
+# Each connection's heartbeat is looked at every so many ticks.
+HEARTBEAT_TICKS = 2
+READ_ONLY_RETRY_MS = 5_000
+
+
+class StoreFailed(Exception):
+    """A commit failed: nothing was acknowledged after it, and the process must end (promise 7)."""
+
+
+class Server:
+    """One broker. `run` returns after a graceful stop and raises StoreFailed, Damaged or OSError."""
+
+    def __init__(self, config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> None:
+        self._config = config
+        self._ready = ready
+        self._addresses = [parse_address(text) for text in config.listen]
+        self._connections: set[ClientConnection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._ticks = 0
+        self._ending: asyncio.Future[None]
+        self._folder: DataFolder | None = None
+        self._engine: Engine
+
+    async def run(self) -> None:
+        self._ending = asyncio.get_running_loop().create_future()
+        sys.setswitchinterval(0.001)
+        try:
+            self._open_store()
+            await self._listen()
+            await self._ending
+            await self._leave()
+        finally:
+            self._abandon()
+
+    def stop(self) -> None:
+        """Begins a graceful stop; more calls change nothing."""
+        if not self._ending.done():
+            self._ending.set_result(None)
+
+    # --- starting -----------------------------------------------------------------------------------------
+
+    def _open_store(self) -> None:
+        loop = asyncio.get_running_loop()
+        started_ms = clock.steady_ms()
+        self._engine = Engine(self._config, self._open_log(), loop, self._fail)
+        records = self._engine.recover()
+        # What was loaded lives long: spare the collector from looking at it again and again.
+        gc.collect()
+        gc.freeze()
+        logger.info("store open: %d records in the journal, %d ms", records, clock.steady_ms() - started_ms)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
+                loop.add_signal_handler(number, self.stop)
+        loop.call_later(TICK_S, self._tick)
+
+    def _open_log(self) -> Log:
+        if self._config.data is None:
+            return MemoryLog()
+        self._folder = DataFolder(self._config.data)
+        return LmdbLog(self._folder.path, self._config.map_bytes)
+
+    async def _listen(self) -> None:
+        bound = [await self._bind(address) for address in self._addresses]
+        self._ready(bound)
+        logger.info("listening on %s", ", ".join(map(str, bound)))
+
+    async def _bind(self, address: Address) -> Address:
+        loop = asyncio.get_running_loop()
+        if isinstance(address, UnixAddress):
+            _remove_dead_socket(address.path)
+            server = await loop.create_unix_server(self._door, address.path, backlog=4_096)
+        else:
+            server = await loop.create_server(self._door, address.host, address.port, backlog=4_096)
+            host, port = server.sockets[0].getsockname()[:2]
+            address = TcpAddress(host, port)
+        self._servers.append(server)
+        return address
+
+    def _door(self) -> NativeDoor:
+        return NativeDoor(self._engine, self._connections.add, self._connections.discard)
+
+    # --- once a second ------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self._ending.done():
+            return
+        asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        now_ms = clock.steady_ms()
+        self._ticks += 1
+        for connection in list(self._connections):
+            if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
+                connection.tick(now_ms)
+        self._watch_disk()
+        self._engine.tick(clock.now_ms())
+        self._engine.outbox.flush()
+
+    def _watch_disk(self) -> None:
+        """Read-only comes before the disk is full: on a full disk even trimming could fail."""
+        if self._folder is None:
+            return
+        free = self._folder.free_bytes()
+        full = free < self._config.disk_reserve_bytes
+        if full and self._engine.refusal is None:
+            text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
+            logger.error("read-only: %s", text)
+            self._engine.refusal = ProtocolError(ErrorCode.READ_ONLY, text, retry_after_ms=READ_ONLY_RETRY_MS)
+        elif not full and self._engine.refusal is not None and self._engine.refusal.code is ErrorCode.READ_ONLY:
+            logger.warning("writable again: %d bytes of disk are free", free)
+            self._engine.refusal = None
+
+    # --- ending -------------------------------------------------------------------------------------------
+
+    async def _leave(self) -> None:
+        """The five steps of a graceful stop (PROTOCOL.md 3.5)."""
+        logger.info("stopping: %d connections", len(self._connections))
+        # 1. Stop accepting, connections and publishes alike.
+        for server in self._servers:
+            server.close()
+        wait_ms = self._config.come_back_ms
+        self._engine.refusal = ProtocolError(ErrorCode.GOING_AWAY, "the broker is stopping", retry_after_ms=wait_ms)
+        # 2. Tell the clients when to come back.
+        for connection in list(self._connections):
+            connection.go_away("the broker is stopping", wait_ms)
+        self._engine.outbox.flush()
+        # 3. Finish what was accepted: commit, acknowledge, deliver.
+        await self._committed()
+        # 4. Close the connections, once what was written to them has gone out.
+        for connection in list(self._connections):
+            connection.close()
+        await self._empty()
+        # 5. Close the store.
+        self._engine.close()
+        logger.info("stopped")
+
+    async def _committed(self) -> None:
+        """A store that fails now ends the process like at any other time."""
+        self._ending = asyncio.get_running_loop().create_future()
+        self._engine.when_idle(self.stop)
+        await self._ending
+
+    async def _empty(self) -> None:
+        """Those who do not read what is left for them are not waited for longer than the drain time."""
+        deadline_ms = clock.steady_ms() + self._config.drain_ms
+        while self._connections and clock.steady_ms() < deadline_ms:
+            await asyncio.sleep(0.005)
+        for connection in list(self._connections):
+            connection.abort()
+
+    def _fail(self, error: Exception) -> None:
+        logger.critical("the store failed, stopping at once: %s", error)
+        if not self._ending.done():
+            kind = error if isinstance(error, Damaged) else StoreFailed(str(error))
+            self._ending.set_exception(kind)
+
+    def _abandon(self) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        for address in self._addresses:
+            if isinstance(address, UnixAddress):
+                with contextlib.suppress(OSError):
+                    os.unlink(address.path)
+        if self._folder is not None:
+            self._folder.release()
+
+
+def _remove_dead_socket(path: str) -> None:
+    """A socket file that a killed broker left behind; a live one is protected by the data folder's lock."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)

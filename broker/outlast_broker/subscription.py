@@ -1,0 +1,54 @@
+"""One reader of one channel on one connection: where it stands and what it may be sent (PROTOCOL.md 6.5, 6.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outlast_protocol import ErrorCode, ProtocolError
+from outlast_protocol.limits import CREDIT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .connection import ClientConnection
+
+
+class Subscription:
+    """`next` is the offset to deliver next; while live it is always the channel's last + 1 and not kept up."""
+
+    __slots__ = ("channel", "connection", "credit", "next")
+
+    def __init__(self, connection: ClientConnection, channel: Channel, after: int, credit: int) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.next = after + 1
+        self.credit = credit
+
+    @property
+    def live(self) -> bool:
+        return self in self.channel.live
+
+    def grant(self, credit: int) -> None:
+        if self.credit + credit > CREDIT_BYTES_MAX:
+            text = f"{credit} bytes of credit on top of {self.credit} pass {CREDIT_BYTES_MAX}"
+            raise ProtocolError(ErrorCode.CREDIT_OVERFLOW, text)
+        self.credit += credit
+
+    def go_live(self) -> None:
+        self.channel.live[self] = None
+        self.connection.behind.pop(self, None)
+
+    def go_on(self) -> None:
+        """Asks to be served from the log, as long as there is credit for it."""
+        if self.credit > 0:
+            self.connection.behind[self] = None
+
+    def fall_behind(self) -> None:
+        """From now on the log serves this reader, at its own pace."""
+        del self.channel.live[self]
+        self.next = self.channel.last + 1
+        self.go_on()
+
+    def end(self) -> None:
+        self.channel.live.pop(self, None)
+        self.channel.readers.discard(self)
+        self.connection.behind.pop(self, None)
