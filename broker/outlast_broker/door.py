@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from . import clock
 from .connection import ClientConnection
@@ -36,7 +37,7 @@ class NativeDoor(asyncio.Protocol):
         self._left = left
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         _bound_kernel_buffer(transport.get_extra_info("socket"))
         self._connection = ClientConnection(self._engine, transport, clock.steady_ms())
