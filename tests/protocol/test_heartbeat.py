@@ -39,9 +39,7 @@ def test_the_default_is_one_of_the_intervals_that_can_be_agreed() -> None:
         (9_000, 9_000, Beat.DEAD),
     ],
 )
-def test_ping_after_one_interval_dead_after_two_and_a_half(
-    silent_ms: int, unheard_ms: int, expected: Beat
-) -> None:
+def test_ping_after_one_interval_dead_after_two_and_a_half(silent_ms: int, unheard_ms: int, expected: Beat) -> None:
     now_ms = 1_000_000
     assert beat(now_ms, now_ms - silent_ms, now_ms - unheard_ms, 1_000) is expected
 
