@@ -1,0 +1,1 @@
+"""Hostile bytes: whatever arrives, the only answers are frames, Malformed and ProtocolError."""
