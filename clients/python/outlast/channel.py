@@ -1,0 +1,195 @@
+"""A channel as its user sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from outlast_protocol import Data, Headers, frames
+from outlast_protocol.limits import CREDIT_BYTES_MAX
+from outlast_protocol.position import OFFSET_MAX
+
+from . import history, starts
+from .backoff import Pace
+from .errors import Resync
+from .link import Link
+from .options import check_whole
+from .outbox import Lane, Outbox
+from .reading import Reading
+from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
+from .rows import Row, make_row
+from .starts import Edge, Where
+from .subscription import Feed, Seats, Subscription
+
+WINDOW_BYTES_DEFAULT = 1_048_576
+
+
+class Channel:
+    """Made by `client.channel(name)`, without I/O. The channel comes to be when it is first used."""
+
+    def __init__(self, name: str, link: Link, outbox: Outbox, seats: Seats, pace: Pace) -> None:
+        self.name = name
+        self._link = link
+        self._outbox = outbox
+        self._seats = seats
+        self._pace = pace
+        self._lane = Lane(name)
+
+    def __repr__(self) -> str:
+        return f"<outlast.Channel {self.name!r}>"
+
+    # --- publishing ---------------------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        data: Data,
+        *,
+        name: str | None = None,
+        headers: Headers | None = None,
+        if_offset: int | None = None,
+    ) -> Ack:
+        """Returns when the message is on disk, over as many connections as that takes.
+
+        `data` is bytes, text or a JSON value, and arrives as that. With `if_offset` it is stored only if
+        that is the channel's last offset, else OffsetMismatch says the last one. Messages published while
+        an acknowledgement is outstanding go together in one batch.
+
+        Cancelling this call does not withdraw a message that may have been sent. Raises TooLarge, and
+        BufferFull if the client was made with when_full="raise".
+        """
+        row = make_row(data, name, headers)
+        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset)))
+
+    def publish_nowait(
+        self,
+        data: Data,
+        *,
+        name: str | None = None,
+        headers: Headers | None = None,
+        if_offset: int | None = None,
+    ) -> asyncio.Future[Ack]:
+        """As `publish`, but returns at once; the future gets the Ack, or the error.
+
+        Raises BufferFull when there is no room, whatever `when_full` says. An error of a future that
+        nobody looks at is logged by asyncio.
+        """
+        row = make_row(data, name, headers)
+        return self._outbox.offer(self._lane, (row,), _condition(if_offset))
+
+    async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
+        """Stores all messages in one atomic batch, or none. The Ack's `offsets` are theirs, in order.
+
+        At least one message; TooLarge when they do not fit into one batch (1 MiB, 65,535 messages).
+        """
+        rows = [_row(message) for message in messages]
+        if not rows:
+            raise ValueError("publish_many needs at least one message")
+        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True))
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        *,
+        after: Where | None = None,
+        start: Edge | None = None,
+        last: int | None = None,
+        since: datetime | int | None = None,
+        on_resync: Callable[[Resync], object] | None = None,
+        window_bytes: int = WINDOW_BYTES_DEFAULT,
+    ) -> Subscription:
+        """Records from one start on, then live. Without a start: what comes from now on ("latest").
+
+        `after` is an offset, a Position or its text; `start` "earliest" or "latest"; `last` a number of
+        records; `since` an aware datetime or Unix time in ms. `window_bytes` bounds what may arrive
+        before it is iterated. `on_resync` is called (and awaited, if it gives an awaitable) instead of
+        Resync being raised.
+        """
+        where = starts.choose(after, start, last, since, "latest")
+        check_whole("window_bytes", window_bytes, 1, CREDIT_BYTES_MAX)
+        feed = Feed(self.name, Reading(where, window_bytes), window_bytes, self._seats, self._pace)
+        return Subscription(feed, on_resync)
+
+    def history(
+        self,
+        *,
+        after: Where | None = None,
+        start: Literal["earliest"] | None = None,
+        last: int | None = None,
+        since: datetime | int | None = None,
+        before: Where | None = None,
+        backwards: bool = False,
+        limit: int | None = None,
+    ) -> AsyncIterator[Record]:
+        """What the channel holds now, fetched in pages while it is iterated; at most `limit` records.
+
+        Forwards from a start (as in `subscribe`; "earliest" if none is given) and below `before`.
+        `backwards` gives the newest first, below `before`, and takes no start.
+
+        Raises UnknownChannel, Trimmed, StaleEpoch and OffsetAhead when iterated.
+        """
+        where = starts.choose(after, start, last, since, "earliest")
+        if backwards and where != starts.EARLIEST:
+            raise ValueError("backwards starts at `before` or at the end: leave out after, start, last, since")
+        if limit is not None:
+            check_whole("limit", limit, 0)
+        offset, epoch = (None, None) if before is None else starts.read_where("before", before)
+        wanted = history.Range(where, offset, epoch, limit)
+        read = history.backwards if backwards else history.forwards
+        return read(self._link, self.name, wanted)
+
+    # --- the channel itself -------------------------------------------------------------------------------
+
+    async def info(self) -> ChannelInfo:
+        """Raises UnknownChannel."""
+        return info_from(await self._ask(lambda request: frames.Info(request, self.name)))
+
+    async def configure(self, *, retention: Mapping[str, int | None] | Retention) -> Retention:
+        """Changes what the channel keeps and returns what is now in force. Raises UnknownChannel.
+
+        Keys: age_ms, records, bytes, idle_ttl_ms. 0 is no bound, None the broker's rule; a key that is
+        left out stays as it is. A Retention sets all four.
+        """
+        keys = retention._asdict() if isinstance(retention, Retention) else dict(retention)
+        for key, value in keys.items():
+            if key not in Retention._fields:
+                raise ValueError(f"retention has no {key!r}: allowed are {', '.join(Retention._fields)}")
+            if value is not None:
+                check_whole(key, value, 0, OFFSET_MAX)
+        result = await self._ask(lambda request: frames.Configure(request, self.name, keys))
+        return retention_from(result)
+
+    async def truncate(self, *, before: Where) -> int:
+        """Forgets every record before `before` and returns the lowest offset that is left.
+
+        Raises UnknownChannel and OffsetAhead.
+        """
+        offset, _ = starts.read_where("before", before)
+        result = await self._ask(lambda request: frames.Truncate(request, self.name, offset))
+        first: int = result["first"]
+        return first
+
+    async def delete(self) -> None:
+        """Deletes the channel with all its records. Raises UnknownChannel.
+
+        ConnectionLost means that it may or may not be gone. It is not asked again by itself: what was
+        published to a next life meanwhile would be deleted, too.
+        """
+        reply = await self._link.call(lambda request: frames.Delete(request, self.name), frames.Reply)
+        assert reply.request
+        self._link.forget(self.name)
+
+    async def _ask(self, make: Callable[[int], frames.Frame]) -> Mapping[str, Any]:
+        return (await self._link.call_again(make, frames.Reply)).result
+
+
+def _row(message: Data | Message) -> Row:
+    if isinstance(message, Message):
+        return make_row(message.data, message.name, message.headers)
+    return make_row(message, None, None)
+
+
+def _condition(if_offset: int | None) -> int | None:
+    return None if if_offset is None else check_whole("if_offset", if_offset, 0, OFFSET_MAX)

@@ -1,0 +1,225 @@
+"""Everything that can go wrong, as types (PROTOCOL.md section 8).
+
+`OutlastError` is the base. What the broker refuses arrives as the subclass for its code, or as `Refused`;
+what the client itself says (`BufferFull`, `TooLarge`, `ConnectFailed`, `ConnectionLost`, `Closed`,
+`Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from outlast_protocol import ERRORS, ErrorCode, Position, ProtocolError
+
+
+class OutlastError(Exception):
+    """`code` names the case, `detail` has the broker's current values, `advice` says what to do.
+
+    `retryable` means that the same call may succeed later, unchanged.
+    """
+
+    code = "error"
+    retryable = False
+    advice = "read the message"
+
+    def __init__(self, message: str = "", *, detail: Mapping[str, int | str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail: Mapping[str, int | str] = detail or {}
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} ({self.advice})"
+
+    @property
+    def retry_after_ms(self) -> int:
+        """What the broker asked to wait, 0 when it did not say."""
+        return self._number("retry_after_ms")
+
+    def _number(self, key: str) -> int:
+        value = self.detail.get(key, 0)
+        return value if isinstance(value, int) else 0
+
+
+class Refused(OutlastError):
+    """The broker refused a request, for a reason that has no type of its own: see `code`."""
+
+
+class BadData(Refused):
+    """A batch's bytes are not acceptable, or not what they were when they left the publisher."""
+
+
+class BadChannelName(Refused):
+    """The broker does not accept the channel's name."""
+
+
+class UnknownChannel(Refused):
+    """The channel does not exist, or does not any more."""
+
+
+class OffsetMismatch(Refused):
+    """`if_offset` did not hold; `last` is the channel's last offset."""
+
+    @property
+    def last(self) -> int:
+        return self._number("last")
+
+
+class OffsetAhead(Refused):
+    """The offset is beyond the channel's `last`: no record that was ever delivered can be there."""
+
+    @property
+    def last(self) -> int:
+        return self._number("last")
+
+
+class StaleEpoch(Refused):
+    """The position is of an earlier life of the channel; `epoch` is that of the present one."""
+
+    @property
+    def epoch(self) -> int:
+        value = self.detail.get("epoch", 0)
+        return int(value, 16) if isinstance(value, str) else value
+
+
+class Trimmed(Refused):
+    """What was asked for is past retention; `first` is the lowest offset that is left."""
+
+    @property
+    def first(self) -> int:
+        return self._number("first")
+
+
+class SequenceGap(Refused):
+    """The broker has not seen the sequences before this one; it waits for `expected`."""
+
+    @property
+    def expected(self) -> int:
+        return self._number("expected")
+
+
+class Fenced(Refused):
+    """A newer epoch of this producer writes here."""
+
+
+class LimitExceeded(Refused):
+    """Above a limit of the broker, or of the protocol: `detail` has `limit` and `value`."""
+
+
+class TooLarge(LimitExceeded):
+    """What was published cannot be one batch, whatever else is waiting. Nothing was sent."""
+
+    code = "too_large"
+    advice = "split the data, or store it elsewhere and publish where it is"
+
+
+class ReadOnly(Refused):
+    """The broker takes no changes at present."""
+
+
+class GoingAway(Refused):
+    """The broker is about to stop."""
+
+
+class Damaged(Refused):
+    """Stored bytes fail their checksum."""
+
+
+class BufferFull(OutlastError):
+    """More is unacknowledged than `buffer_bytes` allows. Nothing was taken."""
+
+    code = "buffer_full"
+    retryable = True
+    advice = "await earlier publishes, or raise buffer_bytes"
+
+
+class ConnectFailed(OutlastError):
+    """No connection to the broker."""
+
+    code = "connect_failed"
+    retryable = True
+    advice = "start a broker with `outlast serve`, or give its address to connect() or in OUTLAST_URL"
+
+
+class ConnectionLost(OutlastError):
+    """The connection ended before the broker answered: the request may or may not have been done."""
+
+    code = "connection_lost"
+    retryable = True
+    advice = "look at the channel, then decide whether to ask again"
+
+
+class Closed(OutlastError):
+    """The client is closed. A publish that fails so was not acknowledged, yet may have been stored."""
+
+    code = "closed"
+    advice = "keep the client open until everything is acknowledged"
+
+
+class Violation(OutlastError):
+    """The broker broke the protocol: the client drops the connection and goes on from what it has."""
+
+    code = "protocol_violation"
+    retryable = True
+    advice = "report it with the versions of broker and client"
+
+
+class Resync(OutlastError):
+    """A subscription could not go on seamlessly. Iterate the same subscription again to go on.
+
+    `reason` is "trimmed" (the next records are past retention), "recreated" (the channel was deleted
+    and made anew) or "deleted" (it is gone; going on waits for its next life, from that one's start).
+    `position` is the one after which it goes on, None for "deleted".
+    """
+
+    code = "resync"
+    advice = "fetch what you show anew, then iterate the same subscription again"
+
+    def __init__(self, reason: str = "", position: Position | None = None) -> None:
+        where = "in its next life" if position is None else f"after {position}"
+        super().__init__(f"the channel was {reason}; the subscription goes on {where}")
+        self.reason = reason
+        self.position = position
+
+
+_TYPES: dict[ErrorCode, type[OutlastError]] = {
+    ErrorCode.FRAME_TOO_LARGE: LimitExceeded,
+    ErrorCode.BAD_BATCH: BadData,
+    ErrorCode.BAD_CHECKSUM: BadData,
+    ErrorCode.UNSUPPORTED_KIND: BadData,
+    ErrorCode.BAD_CHANNEL_NAME: BadChannelName,
+    ErrorCode.UNKNOWN_CHANNEL: UnknownChannel,
+    ErrorCode.OFFSET_AHEAD: OffsetAhead,
+    ErrorCode.OFFSET_MISMATCH: OffsetMismatch,
+    ErrorCode.STALE_EPOCH: StaleEpoch,
+    ErrorCode.TRIMMED: Trimmed,
+    ErrorCode.SEQUENCE_GAP: SequenceGap,
+    ErrorCode.FENCED: Fenced,
+    ErrorCode.LIMIT_EXCEEDED: LimitExceeded,
+    ErrorCode.READ_ONLY: ReadOnly,
+    ErrorCode.GOING_AWAY: GoingAway,
+    ErrorCode.DAMAGED: Damaged,
+}
+
+
+def from_wire(code: int, message: str, detail: Mapping[str, int | str]) -> OutlastError:
+    """The exception for an ERROR frame. A code that this version does not know is final."""
+    try:
+        known = ErrorCode(code)
+    except ValueError:
+        error: OutlastError = Refused(message, detail=detail)
+        error.code = f"error_{code}"
+        return error
+    error = _TYPES.get(known, Refused)(message, detail=detail)
+    traits = ERRORS[known]
+    error.code, error.retryable, error.advice = known.name.lower(), traits.retryable, traits.advice
+    return error
+
+
+def is_fatal(code: int) -> bool:
+    """Whether the broker closes the connection after an ERROR with this code."""
+    return any(code == known and traits.fatal for known, traits in ERRORS.items())
+
+
+def from_codec(error: ProtocolError) -> Violation:
+    """What the codec found wrong with the broker's bytes."""
+    return Violation(str(error), detail=error.detail)

@@ -1,0 +1,392 @@
+"""A connection to the broker that comes back by itself, one wire after another.
+
+The link keeps what outlives a wire. Requests do not: when a wire ends, each unanswered one is answered
+with ConnectionLost, and whoever made it decides whether to ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from random import random
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from outlast_protocol import Malformed, frames, limits
+from outlast_protocol.frames import Frame
+
+from .backoff import attempt_after, delay_ms
+from .errors import Closed, ConnectFailed, ConnectionLost, GoingAway, OutlastError, Violation, from_wire, is_fatal
+from .options import LinkState, OnState, Options
+from .publisher import Bounds
+from .wire import Wire
+
+DIAL_TIMEOUT_MS = 10_000
+LEAVE_TIMEOUT_MS = 5_000
+CLOSE_TIMEOUT_MS = 1_000
+REQUEST_MAX = 2**32 - 1
+PUBLISH_HEAD_BYTES = 36
+AGENT = "outlast-python/0.1.0"
+
+_log = logging.getLogger("outlast")
+
+
+class Acked(NamedTuple):
+    """One acknowledgement of a PUBLISHED frame."""
+
+    offset: int
+    duplicate: bool
+
+
+class Life(NamedTuple):
+    """One life of a channel, under the number that this wire may use for it."""
+
+    number: int
+    epoch: int
+
+
+Reply: TypeAlias = frames.Opened | frames.Subscribed | frames.Page | frames.Reply
+Answer: TypeAlias = Reply | Acked | OutlastError
+OnAnswer: TypeAlias = Callable[[Answer], None]
+R = TypeVar("R", frames.Opened, frames.Page, frames.Reply)
+
+
+class Listener(Protocol):
+    """Who wants to know when a wire is there and when it is gone."""
+
+    def link_opened(self) -> None: ...
+
+    def link_lost(self) -> None: ...
+
+
+class Reader(Listener, Protocol):
+    """A subscription as its link sees it."""
+
+    def delivered(self, batches: bytes) -> None: ...
+
+    def resynced(self, resync: frames.Resync) -> None: ...
+
+    @property
+    def abandoned(self) -> bool:
+        """Its user has dropped it; it can be closed."""
+        ...
+
+    def close(self) -> None: ...
+
+    def fail(self, error: OutlastError) -> None: ...
+
+
+class Link:
+    """Dials, greets and comes back. `is_open` says whether requests can be made now."""
+
+    def __init__(self, options: Options, on_state: OnState | None, *, publishes: bool) -> None:
+        self._options = options
+        self._on_state = on_state
+        self._producer = list(options.producer) if publishes else None
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._wire: Wire | None = None
+        self._attempt = 0
+        self._not_before_ms = 0.0
+        self._leave_timer: asyncio.TimerHandle | None = None
+        self._request = 0
+        self._answers: dict[int, OnAnswer] = {}
+        self._lives: dict[str, Life] = {}
+        self._routes: dict[int, Reader] = {}
+        self._ready: list[asyncio.Future[None]] = []
+        self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
+            frames.Published: self._published,
+            frames.Deliver: self._delivered,
+            frames.Ping: lambda wire, ping: wire.send(frames.Pong(ping.token)),
+            frames.Pong: lambda wire, pong: None,
+            frames.Error: self._refused,
+            frames.Resync: self._resynced,
+            frames.Welcome: self._welcomed,
+            frames.GoAway: self._sent_away,
+            Malformed: lambda wire, bad: wire.fail(Violation(str(bad.error))),
+        }
+        self.bounds = Bounds(options.client_id, limits.BATCH_BYTES_MAX, limits.BATCH_RECORDS_MAX)
+        self.limits: dict[str, int] = {}
+        self.is_open = False
+        self.was_open = False
+        self.state: LinkState = "connecting"
+        self.failure: OutlastError | None = None
+        self.listeners: list[Listener] = []
+        self.readers: dict[str, Reader] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    async def ready(self) -> None:
+        """Returns when requests can be made.
+
+        Raises Closed when the link is closed, and the broker's refusal when it never was open and asking
+        again cannot help.
+        """
+        while not self.is_open:
+            if self.state == "closed":
+                raise Closed("this client is closed, or not open yet")
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._ready.append(turn)
+            await turn
+
+    def close(self) -> None:
+        """Lets go of everything now; `gone` waits until the socket is closed."""
+        if self.state == "closed":
+            return
+        self.is_open = False
+        if self._task is not None:
+            self._task.cancel()
+        if self._wire is not None:
+            self._wire.close()
+        self._enter("closed", "closed by its user")
+        self._settle_ready(Closed("this client was closed"))
+
+    async def gone(self) -> None:
+        if self._task is not None:
+            await asyncio.wait({self._task})
+        if self._wire is not None:
+            await self._wire.gone(CLOSE_TIMEOUT_MS / 1000)
+
+    def fail(self, failure: OutlastError) -> None:
+        """Drops the present wire, because of what came over it; the next one follows."""
+        _log.error("dropping the connection to %s: %s", self._options.address.url, failure)
+        if self._wire is not None:
+            self._wire.fail(failure)
+
+    async def _run(self) -> None:
+        while True:
+            self._enter("connecting", self._options.address.url)
+            wire = self._wire = Wire(self, self._hello())
+            await self._live(wire)
+            self.failure = wire.failure or ConnectionLost("the connection ended")
+            if not self.was_open and not self.failure.retryable:
+                self._settle_ready(self.failure)
+            wait_ms = self._wait_ms(wire)
+            self._enter("waiting", f"{self.failure.message}; next attempt in {wait_ms:.0f} ms")
+            await asyncio.sleep(wait_ms / 1000)
+
+    async def _live(self, wire: Wire) -> None:
+        """Returns when the wire is gone or could not be made; `wire.failure` says why."""
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT_MS / 1000):
+                await self._dial(wire)
+        except TimeoutError:
+            wire.fail(ConnectFailed(f"no connection within {DIAL_TIMEOUT_MS} ms"))
+        except (OSError, ValueError) as error:
+            wire.fail(ConnectFailed(str(error)))
+        else:
+            await wire.ended.wait()
+
+    async def _dial(self, wire: Wire) -> None:
+        address = self._options.address
+        if address.path:
+            await self._loop.create_unix_connection(lambda: wire, address.path)
+        else:
+            await self._loop.create_connection(lambda: wire, address.host, address.port)
+
+    def _hello(self) -> frames.Hello:
+        options = self._options
+        return frames.Hello(
+            versions=[frames.VERSION],
+            client_id=self.bounds.client_id,
+            producer=self._producer,
+            heartbeat_ms=options.heartbeat_ms,
+            agent=AGENT,
+            token=options.token,
+        )
+
+    def _wait_ms(self, wire: Wire) -> float:
+        attempt = attempt_after(self._attempt, wire.lived_ms, self._options.pace)
+        self._attempt = attempt + 1
+        return delay_ms(attempt, self._options.pace, random(), self._not_before_ms - wire.now_ms())
+
+    def _enter(self, state: LinkState, reason: str) -> None:
+        self.state = state
+        _log.info("%s: %s", state, reason)
+        if self._on_state is None:
+            return
+        try:
+            self._on_state(state, reason)
+        except Exception:
+            _log.exception("on_state failed")
+
+    def _settle_ready(self, error: OutlastError | None) -> None:
+        ready, self._ready = self._ready, []
+        for turn in ready:
+            if turn.done():
+                continue
+            if error is None:
+                turn.set_result(None)
+            else:
+                turn.set_exception(error)
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def request(self, make: Callable[[int], Frame], on_answer: OnAnswer) -> None:
+        """Sends what `make(request)` gives; `on_answer` is called exactly once."""
+        if not self.is_open or self._wire is None:
+            on_answer(ConnectionLost("there is no connection to the broker at present"))
+            return
+        self._request = self._request % REQUEST_MAX + 1
+        self._answers[self._request] = on_answer
+        self._wire.send(make(self._request))
+
+    async def call(self, make: Callable[[int], Frame], expected: type[R]) -> R:
+        """The answer to one request. Raises what the broker refuses it with, or ConnectionLost."""
+        answer = await self._asked(partial(self.request, make))
+        if isinstance(answer, expected):
+            return answer
+        self.fail(Violation(f"{type(answer).__name__} is no answer to what was asked"))
+        raise ConnectionLost("the broker gave an answer of the wrong kind")
+
+    async def call_again(self, make: Callable[[int], Frame], expected: type[R]) -> R:
+        """As `call`, and asks again on the next connection: for what does no harm when done twice."""
+        while True:
+            try:
+                return await self.call(make, expected)
+            except ConnectionLost:
+                continue
+
+    async def _asked(self, ask: Callable[[OnAnswer], None]) -> Answer:
+        while True:
+            await self.ready()
+            future: asyncio.Future[Answer] = self._loop.create_future()
+            ask(partial(_settle, future))
+            try:
+                return await future
+            except GoingAway as refusal:
+                # Not done, so asking the broker's successor is safe.
+                await asyncio.sleep(max(refusal.retry_after_ms, self._options.pace.base_ms) / 1000)
+
+    def open_channel(self, name: str, on_answer: OnAnswer, create: bool = True) -> None:
+        """OPEN; after a good answer `life(name)` is known."""
+        opened = partial(self._opened, name, on_answer)
+        self.request(lambda request: frames.Open(request, name, create), opened)
+
+    async def find_channel(self, name: str) -> Life:
+        """The channel's present life. Raises UnknownChannel, and does not create it."""
+        while (life := self._lives.get(name)) is None:
+            try:
+                await self._asked(partial(self.open_channel, name, create=False))
+            except ConnectionLost:
+                continue
+        return life
+
+    def life(self, name: str) -> Life | None:
+        return self._lives.get(name)
+
+    def forget(self, name: str) -> None:
+        """The channel's number is dead: the next use opens it anew."""
+        self._lives.pop(name, None)
+
+    def route(self, number: int, reader: Reader) -> None:
+        """From now on `reader` gets what is delivered for `number`."""
+        self._routes[number] = reader
+
+    def unroute(self, number: int) -> None:
+        self._routes.pop(number, None)
+
+    def send(self, frame: Frame) -> None:
+        """For what has no answer; nothing happens without a connection."""
+        if self.is_open and self._wire is not None:
+            self._wire.send(frame)
+
+    def flush(self) -> None:
+        if self._wire is not None:
+            self._wire.flush()
+
+    # --- what a wire brings -------------------------------------------------------------------------------
+
+    def received(self, wire: Wire, frame: Frame | Malformed) -> None:
+        handler = self._handlers.get(type(frame))
+        if handler is not None:
+            handler(wire, frame)
+        elif isinstance(frame, frames.Opened | frames.Subscribed | frames.Page | frames.Reply):
+            self._answer(wire, frame.request, frame)
+
+    def wire_ended(self, wire: Wire) -> None:
+        self.is_open = False
+        if self._leave_timer is not None:
+            self._leave_timer.cancel()
+            self._leave_timer = None
+        self._lives.clear()
+        self._routes.clear()
+        answers, self._answers = self._answers, {}
+        for on_answer in answers.values():
+            on_answer(ConnectionLost("the connection ended before the broker answered"))
+        for listener in (*self.listeners, *self.readers.values()):
+            listener.link_lost()
+
+    def _welcomed(self, wire: Wire, welcome: frames.Welcome) -> None:
+        self.limits = welcome.limits
+        frame_bytes = min(welcome.limits.get("frame_bytes", limits.FRAME_BYTES_MAX), limits.FRAME_BYTES_MAX)
+        self.bounds = Bounds(
+            welcome.client_id,
+            min(welcome.limits.get("batch_bytes", limits.BATCH_BYTES_MAX), frame_bytes - PUBLISH_HEAD_BYTES),
+            min(welcome.limits.get("batch_records", limits.BATCH_RECORDS_MAX), limits.BATCH_RECORDS_MAX),
+        )
+        wire.open(welcome.heartbeat_ms)
+        self.is_open = self.was_open = True
+        self._enter("open", f"{self._options.address.url}, {welcome.server}")
+        self._settle_ready(None)
+        for listener in (*self.listeners, *self.readers.values()):
+            listener.link_opened()
+
+    def _sent_away(self, wire: Wire, away: frames.GoAway) -> None:
+        """No new requests; what is unanswered may still be answered (PROTOCOL.md 3.5)."""
+        self._not_before_ms = wire.now_ms() + away.retry_after_ms
+        farewell = GoingAway(f"the broker is leaving: {away.reason}")
+        self.is_open = False
+        if not self._answers:
+            wire.fail(farewell)
+        elif self._leave_timer is None:
+            self._leave_timer = self._loop.call_later(LEAVE_TIMEOUT_MS / 1000, wire.fail, farewell)
+
+    def _published(self, wire: Wire, published: frames.Published) -> None:
+        for request, offset, duplicate in published.acks:
+            self._answer(wire, request, Acked(offset, duplicate))
+
+    def _refused(self, wire: Wire, error: frames.Error) -> None:
+        refusal = from_wire(error.code, error.message, error.detail)
+        if error.request in self._answers:
+            self._answer(wire, error.request, refusal)
+        else:
+            _log.warning("the broker says: %s", refusal)
+        if not wire.is_open or is_fatal(error.code):
+            self._not_before_ms = wire.now_ms() + refusal.retry_after_ms
+            wire.fail(refusal)
+
+    def _answer(self, wire: Wire, request: int, answer: Answer) -> None:
+        on_answer = self._answers.pop(request, None)
+        if on_answer is not None:
+            on_answer(answer)
+        if self._leave_timer is not None and not self._answers:
+            wire.fail(GoingAway("the broker is leaving"))
+
+    def _opened(self, name: str, on_answer: OnAnswer, answer: Answer) -> None:
+        if isinstance(answer, frames.Opened):
+            self._lives[name] = Life(answer.number, answer.epoch)
+        on_answer(answer)
+
+    def _delivered(self, wire: Wire, deliver: frames.Deliver) -> None:
+        reader = self._routes.get(deliver.number)
+        if reader is not None:
+            reader.delivered(deliver.batches)
+
+    def _resynced(self, wire: Wire, resync: frames.Resync) -> None:
+        reader = self._routes.get(resync.number)
+        if reader is not None:
+            reader.resynced(resync)
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if future.done():
+        return
+    if isinstance(answer, OutlastError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,175 @@
+"""What one channel's publishes go through, without any I/O: queue, one batch on its way, answer.
+
+At most one batch per channel is unanswered. What is published meanwhile waits, and goes together in the
+next one: the latency of one message, the throughput of batches (PROTOCOL.md 11.1). A batch keeps its
+sequence until it is acknowledged, over any number of connections; a refused one gives it back (6.3).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from outlast_protocol.batch import HEAD_BYTES
+from outlast_protocol.frames import UNCONDITIONAL
+from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
+
+from .backoff import Pace, delay_ms
+from .errors import OutlastError, SequenceGap, TooLarge
+from .rows import Row, batch_bytes, encode_rows, row_bytes_max
+
+Ticket = TypeVar("Ticket")
+_LABEL_TABLE_HEAD_BYTES = 3
+_HEAD_BYTES_MAX = HEAD_BYTES + CLIENT_ID_BYTES_MAX + _LABEL_TABLE_HEAD_BYTES
+# A refusal with one of these is the fault of one message, not of those that happened to go with it.
+_FAULT_OF_ONE = frozenset({"bad_batch", "limit_exceeded", "unsupported_kind", "frame_too_large"})
+
+
+class Bounds(NamedTuple):
+    """What WELCOME allows one batch to be, and in whose name it is published."""
+
+    client_id: str
+    batch_bytes: int
+    batch_records: int
+
+
+class Entry(Generic[Ticket]):
+    """One call of publish. `ticket` is the caller's and not looked into; `alone` keeps its batch its own."""
+
+    __slots__ = ("alone", "bytes_max", "if_offset", "rows", "ticket")
+
+    def __init__(self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool) -> None:
+        self.rows = rows
+        self.ticket = ticket
+        self.if_offset = UNCONDITIONAL if if_offset is None else if_offset
+        self.alone = alone or if_offset is not None
+        self.bytes_max = sum(map(row_bytes_max, rows))
+
+
+class Outgoing(Generic[Ticket]):
+    """A batch with its sequence, from its first sending to its answer."""
+
+    __slots__ = ("_bytes", "_client_id", "entries", "sequence")
+
+    def __init__(self, entries: list[Entry[Ticket]], sequence: int) -> None:
+        self.entries = entries
+        self.sequence = sequence
+        self._client_id: str | None = None
+        self._bytes = b""
+
+    @property
+    def if_offset(self) -> int:
+        return self.entries[0].if_offset
+
+    def bytes_for(self, client_id: str) -> bytes:
+        """Encoded once, unless another connection gave the client another name."""
+        if client_id != self._client_id:
+            self._bytes = encode_rows(client_id, [row for entry in self.entries for row in entry.rows])
+            self._client_id = client_id
+        return self._bytes
+
+
+class Publisher(Generic[Ticket]):
+    """Feed it entries; it says what to send now and which entries an answer settles."""
+
+    __slots__ = ("_attempt", "_outgoing", "_queue", "_sequence", "not_before_ms", "on_its_way")
+
+    def __init__(self) -> None:
+        self._queue: deque[Entry[Ticket]] = deque()
+        self._outgoing: Outgoing[Ticket] | None = None
+        self._sequence = 1
+        self._attempt = 0
+        self.not_before_ms = 0.0
+        self.on_its_way = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting and nothing unanswered."""
+        return self._outgoing is None and not self._queue
+
+    def add(self, entry: Entry[Ticket]) -> None:
+        self._queue.append(entry)
+
+    def next(self, bounds: Bounds, now_ms: float) -> Outgoing[Ticket] | None:
+        """What to send now: the batch to be sent again, else a new one, else nothing."""
+        if self.on_its_way or now_ms < self.not_before_ms or self.idle:
+            return None
+        if self._outgoing is None:
+            self._outgoing = Outgoing(self._take(bounds), self._sequence)
+        self.on_its_way = True
+        return self._outgoing
+
+    def _take(self, bounds: Bounds) -> list[Entry[Ticket]]:
+        queue = self._queue
+        taken = [queue.popleft()]
+        size = HEAD_BYTES + len(bounds.client_id.encode()) + _LABEL_TABLE_HEAD_BYTES + taken[0].bytes_max
+        while queue and not taken[-1].alone and not queue[0].alone and len(taken) < bounds.batch_records:
+            size += queue[0].bytes_max
+            if size > bounds.batch_bytes:
+                break
+            taken.append(queue.popleft())
+        return taken
+
+    def acknowledged(self) -> list[Entry[Ticket]]:
+        """The batch is on disk. Returns its entries, in order."""
+        self._sequence += 1
+        return self._settle()
+
+    def lost(self) -> None:
+        """The connection ended before the answer: the batch goes again, under its sequence."""
+        self.on_its_way = False
+
+    def refused(self, error: OutlastError, now_ms: float, pace: Pace, roll: float) -> list[Entry[Ticket]]:
+        """Returns the entries for which `error` is final; none of them when the batch is to go again."""
+        self.on_its_way = False
+        if error.retryable:
+            self._retry_later(error, now_ms, pace, roll)
+            return []
+        if error.code in _FAULT_OF_ONE and self._outgoing and len(self._outgoing.entries) > 1:
+            self._send_one_by_one(self._outgoing.entries)
+            return []
+        return self._settle()
+
+    def drain(self) -> list[Entry[Ticket]]:
+        """Gives everything up. Returns all entries that were never acknowledged."""
+        entries = [*self._settle(), *self._queue]
+        self._queue.clear()
+        return entries
+
+    def _settle(self) -> list[Entry[Ticket]]:
+        entries = self._outgoing.entries if self._outgoing else []
+        self._outgoing = None
+        self.on_its_way = False
+        self._attempt = 0
+        return entries
+
+    def _retry_later(self, error: OutlastError, now_ms: float, pace: Pace, roll: float) -> None:
+        """A gap means that the broker forgot what it had acknowledged (a backup was restored): nothing
+        of it is left to resend, so the batch takes the sequence that the broker waits for.
+        """
+        if isinstance(error, SequenceGap) and error.expected and self._outgoing:
+            self._sequence = self._outgoing.sequence = error.expected
+        delay = delay_ms(self._attempt, pace, roll, error.retry_after_ms)
+        self.not_before_ms = now_ms + delay
+        self._attempt += 1
+
+    def _send_one_by_one(self, entries: list[Entry[Ticket]]) -> None:
+        for entry in entries:
+            entry.alone = True
+        self._queue.extendleft(reversed(entries))
+        self._outgoing = None
+
+
+def check_size(entry: Entry[Ticket], bounds: Bounds) -> None:
+    """Raises TooLarge for what can never be one batch: splitting it would break its atomicity."""
+    rows = entry.rows
+    if len(rows) > bounds.batch_records:
+        values: dict[str, int | str] = {"limit": bounds.batch_records, "value": len(rows)}
+        raise TooLarge(f"{len(rows)} records, one batch holds {bounds.batch_records}", detail=values)
+    if entry.bytes_max + _HEAD_BYTES_MAX <= bounds.batch_bytes:
+        return
+    size = batch_bytes(bounds.client_id, rows)
+    if size > bounds.batch_bytes:
+        values = {"limit": bounds.batch_bytes, "value": size}
+        raise TooLarge(f"{size} bytes as a batch, allowed are {bounds.batch_bytes}", detail=values)

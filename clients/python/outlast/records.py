@@ -1,0 +1,164 @@
+"""What users get and give: records, messages, acknowledgements, descriptions of channels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from outlast_protocol import Data, Encoding, Headers, Position
+from outlast_protocol import Record as StoredRecord
+
+_UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_HEADERS: Headers = MappingProxyType({})
+
+
+class Record(NamedTuple):
+    """One record of a channel. `data` is what was published: bytes, text or a JSON value.
+
+    Data that was published as JSON and is none arrives as its bytes. `time_ms` is Unix time in ms at
+    which the broker accepted the record, `client_id` says who published it.
+    """
+
+    offset: int
+    data: Data
+    name: str | None
+    headers: Headers
+    client_id: str
+    time_ms: int
+    epoch: int
+
+    @property
+    def position(self) -> Position:
+        """Store `str(record.position)` and give it as `after` to go on behind this record."""
+        return Position(self.epoch, self.offset)
+
+    @property
+    def time(self) -> datetime:
+        """`time_ms` as an aware datetime in UTC."""
+        return moment(self.time_ms)
+
+
+class Message(NamedTuple):
+    """One message for `publish_many`, where data alone does not say enough."""
+
+    data: Data
+    name: str | None = None
+    headers: Headers | None = None
+
+
+class Ack(NamedTuple):
+    """What one publish got. It is on disk.
+
+    `offset` is that of its first record, `records` how many it had. `duplicate` says that the broker had
+    it already, from before a reconnect; when that is too long ago to remember where, `offset` is 0.
+    """
+
+    offset: int
+    records: int
+    epoch: int
+    duplicate: bool
+
+    @property
+    def last(self) -> int:
+        return self.offset + self.records - 1 if self.offset else 0
+
+    @property
+    def offsets(self) -> range:
+        """Of all its records, in the order given."""
+        return range(self.offset, self.last + 1) if self.offset else range(0)
+
+    @property
+    def position(self) -> Position:
+        """Of its last record: a subscription `after` it begins with what came next."""
+        return Position(self.epoch, self.last)
+
+
+class Retention(NamedTuple):
+    """What a channel keeps. 0 is "no bound", None the broker's rule."""
+
+    age_ms: int | None = None
+    records: int | None = None
+    bytes: int | None = None
+    idle_ttl_ms: int | None = None
+
+
+class ChannelSummary(NamedTuple):
+    """A channel as lists show it. An empty one has first = last + 1; `last_ms` 0 means no record yet."""
+
+    name: str
+    epoch: int
+    first: int
+    last: int
+    bytes: int
+    last_ms: int
+
+    @property
+    def position(self) -> Position:
+        """Of the last record."""
+        return Position(self.epoch, self.last)
+
+
+class ChannelInfo(NamedTuple):
+    """A channel in full. `bytes` is about what it takes on disk; times are Unix time in ms."""
+
+    name: str
+    epoch: int
+    first: int
+    last: int
+    bytes: int
+    last_ms: int
+    created_ms: int
+    subscribers: int
+    retention: Retention
+
+    @property
+    def position(self) -> Position:
+        """Of the last record: a subscription `after` it begins with what comes next."""
+        return Position(self.epoch, self.last)
+
+
+def moment(time_ms: int) -> datetime:
+    return _UNIX_ZERO + timedelta(milliseconds=time_ms)
+
+
+def from_store(stored: Iterable[StoredRecord], epoch: int) -> list[Record]:
+    """The user's view of what lay in a batch."""
+    return [
+        Record(
+            offset,
+            data if encoding == Encoding.BYTES else _decoded(encoding, data),
+            name,
+            MappingProxyType(headers) if headers else _NO_HEADERS,
+            client_id,
+            time_ms,
+            epoch,
+        )
+        for offset, time_ms, client_id, name, headers, encoding, data in stored
+    ]
+
+
+def _decoded(encoding: int, data: bytes) -> Data:
+    """Never fails: nobody has checked what another client called JSON."""
+    if encoding == Encoding.TEXT:
+        return data.decode("utf-8", "replace")
+    try:
+        value: Data = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    return value
+
+
+def retention_from(result: Mapping[str, Any]) -> Retention:
+    return Retention(*(result.get(key) for key in Retention._fields))
+
+
+def summary_from(result: Mapping[str, Any]) -> ChannelSummary:
+    return ChannelSummary(result["channel"], *(result[key] for key in ChannelSummary._fields[1:]))
+
+
+def info_from(result: Mapping[str, Any]) -> ChannelInfo:
+    plain: list[int] = [result[key] for key in ChannelInfo._fields[1:-1]]
+    return ChannelInfo._make([result["channel"], *plain, retention_from(result["retention"])])
