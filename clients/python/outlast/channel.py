@@ -83,6 +83,9 @@ class Channel:
 
         At least one message; TooLarge when they do not fit into one batch (1 MiB, 65,535 messages).
         """
+        if isinstance(messages, bytes | str | Mapping):
+            kind = type(messages).__name__
+            raise TypeError(f"publish_many takes several messages, not one {kind}: put it into a list")
         rows = [_row(message) for message in messages]
         if not rows:
             raise ValueError("publish_many needs at least one message")
@@ -159,7 +162,7 @@ class Channel:
             if value is not None:
                 check_whole(key, value, 0, OFFSET_MAX)
         result = await self._ask(lambda request: frames.Configure(request, self.name, keys))
-        return retention_from(result)
+        return retention_from(result["retention"])
 
     async def truncate(self, *, before: Where) -> int:
         """Forgets every record before `before` and returns the lowest offset that is left.

@@ -142,8 +142,7 @@ class Client:
             self._closed = True
             return
         try:
-            if self._link.was_open:
-                await self._outbox.close(self._options.close_timeout)
+            await self._outbox.close(self._options.close_timeout)
         finally:
             self._closed = True
             await self._hang_up()
@@ -200,6 +199,7 @@ class Client:
             if feed.name not in link.readers and link.state != "closed":
                 link.readers[feed.name] = feed
                 return link
+        self._leaving = [link for link in self._leaving if not link.is_gone]
         link = Link(self._options, None, publishes=False)
         link.readers[feed.name] = feed
         self._extra.append(link)

@@ -182,7 +182,6 @@ class Resync(OutlastError):
 
 
 _TYPES: dict[ErrorCode, type[OutlastError]] = {
-    ErrorCode.FRAME_TOO_LARGE: LimitExceeded,
     ErrorCode.BAD_BATCH: BadData,
     ErrorCode.BAD_CHECKSUM: BadData,
     ErrorCode.UNSUPPORTED_KIND: BadData,
@@ -198,7 +197,19 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,
+    ErrorCode.FRAME_TOO_LARGE: LimitExceeded,
 }
+
+
+def _describe(error: OutlastError | type[OutlastError], code: ErrorCode) -> None:
+    """What the error table says of `code`."""
+    traits = ERRORS[code]
+    error.code, error.retryable, error.advice = code.name.lower(), traits.retryable, traits.advice
+
+
+# Backwards, so that the first code of a type is the one that it has when the client itself raises it.
+for _code, _type in reversed(_TYPES.items()):
+    _describe(_type, _code)
 
 
 def from_wire(code: int, message: str, detail: Mapping[str, int | str]) -> OutlastError:
@@ -210,8 +221,7 @@ def from_wire(code: int, message: str, detail: Mapping[str, int | str]) -> Outla
         error.code = f"error_{code}"
         return error
     error = _TYPES.get(known, Refused)(message, detail=detail)
-    traits = ERRORS[known]
-    error.code, error.retryable, error.advice = known.name.lower(), traits.retryable, traits.advice
+    _describe(error, known)
     return error
 
 

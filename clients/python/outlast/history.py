@@ -35,6 +35,7 @@ async def forwards(link: Link, name: str, wanted: Range) -> AsyncIterator[Record
     while left is None or left > 0:
         page, life = await _fetch(link, name, ask._replace(limit=_size(link, left)))
         _check_epoch(wanted, life)
+        _check_joint(page.low, None if ask.after is None else ask.after + 1, page)
         if first_page:
             first_page, end = False, min(end, page.last + 1)
         for record in _records(page, life):
@@ -51,14 +52,17 @@ async def backwards(link: Link, name: str, wanted: Range) -> AsyncIterator[Recor
     """The newest first."""
     left = wanted.limit
     ask = frames.History(0, 0, before=wanted.before, epoch=wanted.before_epoch, backwards=True)
+    newest: int | None = None
     while left is None or left > 0:
         page, life = await _fetch(link, name, ask._replace(limit=_size(link, left)))
+        _check_joint(page.high, newest, page)
         for record in reversed(_records(page, life)):
             yield record
         if page.low > page.high or page.low <= page.first:
             return
         left = _less(left, page)
         ask = ask._replace(before=page.low, epoch=life.epoch)
+        newest = page.low - 1
 
 
 async def _fetch(link: Link, name: str, ask: frames.History) -> tuple[frames.Page, Life]:
@@ -90,6 +94,12 @@ def _check_epoch(wanted: Range, life: Life) -> None:
     if wanted.before_epoch is not None and wanted.before_epoch != life.epoch:
         text = f"{wanted.before_epoch:016x} is not the channel's epoch"
         raise StaleEpoch(text, detail={"epoch": f"{life.epoch:016x}"})
+
+
+def _check_joint(edge: int, expected: int | None, page: frames.Page) -> None:
+    """Pages lie side by side: nothing may be missing between them (PROTOCOL.md 2.2)."""
+    if expected is not None and page.low <= page.high and edge != expected:
+        raise Violation(f"the page of history {page.low} to {page.high} leaves {expected} out")
 
 
 def _records(page: frames.Page, life: Life) -> list[Record]:

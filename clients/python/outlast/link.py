@@ -145,6 +145,11 @@ class Link:
         self._enter("closed", "closed by its user")
         self._settle_ready(Closed("this client was closed"))
 
+    @property
+    def is_gone(self) -> bool:
+        """Closed, and nothing of it is left."""
+        return (self._task is None or self._task.done()) and (self._wire is None or self._wire.is_gone)
+
     async def gone(self) -> None:
         if self._task is not None:
             await asyncio.wait({self._task})
@@ -163,11 +168,17 @@ class Link:
             wire = self._wire = Wire(self, self._hello())
             await self._live(wire)
             self.failure = wire.failure or ConnectionLost("the connection ended")
-            if not self.was_open and not self.failure.retryable:
-                self._settle_ready(self.failure)
+            if not self.failure.retryable:
+                self._refuse(self.failure)
             wait_ms = self._wait_ms(wire)
             self._enter("waiting", f"{self.failure.message}; next attempt in {wait_ms:.0f} ms")
             await asyncio.sleep(wait_ms / 1000)
+
+    def _refuse(self, refusal: OutlastError) -> None:
+        """Asking again cannot help now; but an operator may, so only the first connect gives up."""
+        _log.warning("%s: %s", self._options.address.url, refusal)
+        if not self.was_open:
+            self._settle_ready(refusal)
 
     async def _live(self, wire: Wire) -> None:
         """Returns when the wire is gone or could not be made; `wire.failure` says why."""

@@ -23,8 +23,6 @@ from .publisher import Entry, Outgoing, Publisher, check_size
 from .records import Ack
 from .rows import Row
 
-# What one waiting publish takes beside its data: objects, future, place in the queue.
-ENTRY_BYTES = 256
 Ticket: TypeAlias = "asyncio.Future[Ack]"
 
 _log = logging.getLogger("outlast")
@@ -64,9 +62,9 @@ class Outbox:
     def offer(self, lane: Lane, rows: Sequence[Row], if_offset: int | None, alone: bool = False) -> Ticket:
         """Queues one publish. Raises BufferFull, TooLarge or Closed, and then nothing was taken."""
         entry = self._entry(rows, if_offset, alone)
-        if not self._fits(_size(entry)):
+        if not self._fits(entry.held_bytes):
             raise BufferFull(f"{self._held_bytes} bytes wait to be acknowledged of {self._buffer_bytes}")
-        self._held_bytes += _size(entry)
+        self._held_bytes += entry.held_bytes
         return self._accept(lane, entry)
 
     async def admit(self, lane: Lane, rows: Sequence[Row], if_offset: int | None, alone: bool = False) -> Ticket:
@@ -74,10 +72,10 @@ class Outbox:
         if not self._waits:
             return self.offer(lane, rows, if_offset, alone)
         entry = self._entry(rows, if_offset, alone)
-        if self._fits(_size(entry)):
-            self._held_bytes += _size(entry)
+        if self._fits(entry.held_bytes):
+            self._held_bytes += entry.held_bytes
         else:
-            await self._room(_size(entry))
+            await self._room(entry.held_bytes)
         return self._accept(lane, entry)
 
     def _entry(self, rows: Sequence[Row], if_offset: int | None, alone: bool) -> Entry[Ticket]:
@@ -131,7 +129,7 @@ class Outbox:
     # --- sending ------------------------------------------------------------------------------------------
 
     def link_opened(self) -> None:
-        for lane in self._active:
+        for lane in list(self._active):
             self._pump(lane)
 
     def link_lost(self) -> None:
@@ -185,13 +183,14 @@ class Outbox:
         self._pump(lane)
 
     def _acknowledged(self, lane: Lane, epoch: int, answer: Acked) -> None:
-        offset = answer.offset
+        offset, held_bytes = answer.offset, 0
         for entry in lane.publisher.acknowledged():
             count = len(entry.rows)
+            held_bytes += entry.held_bytes
             if not entry.ticket.done():
                 entry.ticket.set_result(Ack(offset, count, epoch, answer.duplicate))
             offset += count if offset else 0
-            self._release(_size(entry))
+        self._release(held_bytes)
         self._rest(lane)
 
     def _refused(self, lane: Lane, error: OutlastError) -> None:
@@ -212,7 +211,7 @@ class Outbox:
         for entry in entries:
             if not entry.ticket.done():
                 entry.ticket.set_exception(copy.copy(error))
-            self._release(_size(entry))
+            self._release(entry.held_bytes)
         self._rest(lane)
 
     def _rest(self, lane: Lane) -> None:
@@ -246,7 +245,3 @@ class Outbox:
             if lane.timer is not None:
                 lane.timer.cancel()
             self._fail(lane, lane.publisher.drain(), error)
-
-
-def _size(entry: Entry[Ticket]) -> int:
-    return entry.bytes_max + ENTRY_BYTES * len(entry.rows)

@@ -20,6 +20,8 @@ from .errors import OutlastError, SequenceGap, TooLarge
 from .rows import Row, batch_bytes, encode_rows, row_bytes_max
 
 Ticket = TypeVar("Ticket")
+# What a waiting message takes beside its bytes: objects, its future, its place in the queue.
+HELD_BYTES = 256
 _LABEL_TABLE_HEAD_BYTES = 3
 _HEAD_BYTES_MAX = HEAD_BYTES + CLIENT_ID_BYTES_MAX + _LABEL_TABLE_HEAD_BYTES
 # A refusal with one of these is the fault of one message, not of those that happened to go with it.
@@ -35,16 +37,20 @@ class Bounds(NamedTuple):
 
 
 class Entry(Generic[Ticket]):
-    """One call of publish. `ticket` is the caller's and not looked into; `alone` keeps its batch its own."""
+    """One call of publish. `ticket` is the caller's and not looked into; `alone` keeps its batch its own.
 
-    __slots__ = ("alone", "bytes_max", "if_offset", "rows", "ticket")
+    `bytes_max` is what it adds to a batch at most, `held_bytes` what it counts for while it waits.
+    """
+
+    __slots__ = ("alone", "bytes_max", "held_bytes", "if_offset", "rows", "ticket")
 
     def __init__(self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool) -> None:
         self.rows = rows
         self.ticket = ticket
         self.if_offset = UNCONDITIONAL if if_offset is None else if_offset
         self.alone = alone or if_offset is not None
-        self.bytes_max = sum(map(row_bytes_max, rows))
+        self.bytes_max = row_bytes_max(rows[0]) if len(rows) == 1 else sum(map(row_bytes_max, rows))
+        self.held_bytes = self.bytes_max + HELD_BYTES * len(rows)
 
 
 class Outgoing(Generic[Ticket]):

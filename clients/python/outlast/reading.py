@@ -7,13 +7,12 @@ broke its promise (PROTOCOL.md 2.2). What came and was not handed is dropped whe
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from typing import NamedTuple
 
 from outlast_protocol import Position, ProtocolError
 from outlast_protocol import Record as StoredRecord
-from outlast_protocol.batch import HEAD_BYTES, read_records, spans
+from outlast_protocol.batch import read_records, spans
 from outlast_protocol.frames import Resync as ResyncFrame
 from outlast_protocol.frames import Subscribed
 
@@ -105,8 +104,6 @@ class Reading:
         start, cost, count, end = 0, DELIVER_HEAD_BYTES, 0, len(batches)
         try:
             for span in spans(batches):
-                if span.end - span.start < HEAD_BYTES or span.end > end:
-                    raise Violation(f"a batch of {span.end - span.start} bytes does not fit its frame")
                 if span.offset > self._arrived + 1:
                     raise Violation(f"offset {span.offset} came after {self._arrived}: records are missing")
                 self._arrived = max(self._arrived, span.last)
@@ -115,8 +112,8 @@ class Reading:
                     run = batches[start : span.end]
                     self._queue.append(Run(run, len(run) + cost, self._epoch, count))
                     start, cost, count = span.end, 0, 0
-        except struct.error:
-            raise Violation("bytes after the last batch of a frame") from None
+        except ProtocolError as error:
+            raise Violation(f"what was delivered cannot be read: {error}") from None
 
     def resynced(self, frame: ResyncFrame) -> None:
         """`deleted` ends the subscription, anything else moves it on."""
@@ -179,5 +176,5 @@ class Reading:
 def _read(batches: bytes) -> list[StoredRecord]:
     try:
         return read_records(batches)
-    except (ProtocolError, ValueError, LookupError, struct.error) as error:
+    except (ProtocolError, ValueError, LookupError) as error:
         raise Violation(f"what was delivered cannot be read: {error}") from None

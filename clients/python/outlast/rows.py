@@ -30,11 +30,10 @@ class Row(NamedTuple):
 def make_row(data: Data, name: str | None, headers: Headers | None) -> Row:
     """Raises TypeError or ValueError that says what is allowed."""
     encoding, raw = _encode(data)
-    if name is None and not headers:
-        return Row((int(encoding), None, ()), raw)
-    if name is not None:
-        _check_name(name)
-    return Row((int(encoding), name, _header_items(headers) if headers else ()), raw)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name is {type(name).__name__}, expected text or None")
+    label = _plain_label(int(encoding), name)
+    return Row(label if not headers else (*label[:2], _header_items(headers)), raw)
 
 
 def _encode(data: Data) -> tuple[Encoding, bytes]:
@@ -49,11 +48,12 @@ def _encode(data: Data) -> tuple[Encoding, bytes]:
         ) from None
 
 
-def _check_name(name: str) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"name is {type(name).__name__}, expected text or None")
-    if len(name.encode()) > RECORD_NAME_BYTES_MAX:
+@lru_cache(maxsize=1024)
+def _plain_label(encoding: int, name: str | None) -> Label:
+    """Checked once for each name: tokens by the thousand have the same."""
+    if name is not None and len(name.encode()) > RECORD_NAME_BYTES_MAX:
         raise ValueError(f"name has more than {RECORD_NAME_BYTES_MAX} bytes of UTF-8: shorten it")
+    return (encoding, name, ())
 
 
 def _header_items(headers: Headers) -> tuple[tuple[str, str], ...]:

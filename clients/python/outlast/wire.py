@@ -95,6 +95,11 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    @property
+    def is_gone(self) -> bool:
+        """The socket is closed, or never was."""
+        return self._transport is None or self.ended.is_set()
+
     async def gone(self, timeout: float) -> None:
         """Returns when the socket is closed; one that does not drain within `timeout` seconds is cut."""
         if self._transport is None:
