@@ -293,9 +293,7 @@ def read_records(batches: bytes) -> list[Record]:
 def _read_batch(batch: bytes, records: list[Record]) -> None:
     _, crc, offset, time_ms, _, client_length, _, count, labels_length = _head(batch, 0)
     if crc32(batch[STAMP_BYTES:]) != crc:
-        raise ProtocolError(
-            ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum"
-        )
+        raise ProtocolError(ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum")
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
     client_id = batch[HEAD_BYTES:labels_start].decode("utf-8", "replace")

@@ -139,6 +139,4 @@ class Connection:
         if length > limit:
             text = f"{spec.cls.__name__.upper()} of {length} bytes, allowed are {limit}"
             return ProtocolError(ErrorCode.FRAME_TOO_LARGE, text, limit=limit)
-        return ProtocolError(
-            ErrorCode.BAD_FRAME, f"{spec.cls.__name__.upper()} cannot be {length} bytes short"
-        )
+        return ProtocolError(ErrorCode.BAD_FRAME, f"{spec.cls.__name__.upper()} cannot be {length} bytes short")

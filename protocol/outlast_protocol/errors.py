@@ -67,9 +67,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.BAD_BATCH: ErrorTraits(False, False, "compare the batch with section 4"),
     ErrorCode.BAD_CHECKSUM: ErrorTraits(True, False, "send the batch again; it changed on its way"),
     ErrorCode.UNSUPPORTED_KIND: ErrorTraits(False, False, "use a batch kind that WELCOME's features name"),
-    ErrorCode.BAD_CHANNEL_NAME: ErrorTraits(
-        False, False, "use 1 to 255 bytes of UTF-8 without control characters"
-    ),
+    ErrorCode.BAD_CHANNEL_NAME: ErrorTraits(False, False, "use 1 to 255 bytes of UTF-8 without control characters"),
     ErrorCode.UNKNOWN_CHANNEL: ErrorTraits(False, False, "OPEN the channel on this connection first"),
     ErrorCode.ALREADY_SUBSCRIBED: ErrorTraits(False, False, "UNSUBSCRIBE first, or use a second connection"),
     ErrorCode.NOT_SUBSCRIBED: ErrorTraits(False, False, "SUBSCRIBE first"),
@@ -77,22 +75,16 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.OFFSET_MISMATCH: ErrorTraits(
         False, False, "read up to `last`, decide again, publish with if_offset=last"
     ),
-    ErrorCode.STALE_EPOCH: ErrorTraits(
-        False, False, "the channel was recreated: start again from `earliest`"
-    ),
+    ErrorCode.STALE_EPOCH: ErrorTraits(False, False, "the channel was recreated: start again from `earliest`"),
     ErrorCode.TRIMMED: ErrorTraits(False, False, "start from `first`: what came before is past retention"),
     ErrorCode.SEQUENCE_GAP: ErrorTraits(True, False, "resend from sequence `expected` on, in order"),
     ErrorCode.FENCED: ErrorTraits(False, False, "a newer epoch of this producer writes here: stop this one"),
     ErrorCode.CREDIT_OVERFLOW: ErrorTraits(False, False, "keep the sum of unused credit below 2^31 bytes"),
     ErrorCode.LIMIT_EXCEEDED: ErrorTraits(False, False, "stay below the limit that `limit` names"),
     ErrorCode.CLIENT_MISMATCH: ErrorTraits(False, False, "stamp batches with the client_id from WELCOME"),
-    ErrorCode.READ_ONLY: ErrorTraits(
-        True, False, "free disk space or trim channels; publishing resumes by itself"
-    ),
+    ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),
     ErrorCode.GOING_AWAY: ErrorTraits(True, False, "reconnect after `retry_after_ms`"),
-    ErrorCode.DAMAGED: ErrorTraits(
-        False, False, "stored bytes fail their checksum: restore them from a backup"
-    ),
+    ErrorCode.DAMAGED: ErrorTraits(False, False, "stored bytes fail their checksum: restore them from a backup"),
     ErrorCode.INTERNAL: ErrorTraits(True, True, "reconnect; the broker's log has the cause"),
 }
 

@@ -334,9 +334,7 @@ def _with_request(cls: type[Any]) -> bool:
 def _encode_map(frame: Any) -> bytes:
     """`u32 request` where there is one, then the fields that differ from their defaults."""
     defaults = frame._field_defaults
-    body = {
-        k: v for k, v in frame._asdict().items() if k != "request" and (k not in defaults or v != defaults[k])
-    }
+    body = {k: v for k, v in frame._asdict().items() if k != "request" and (k not in defaults or v != defaults[k])}
     packed: bytes = msgpack.packb(body)
     return frame.request.to_bytes(4, "little") + packed if _with_request(type(frame)) else packed
 
@@ -385,9 +383,7 @@ def _check(hint: Any) -> Callable[[object], bool]:
         return lambda value: isinstance(value, list) and all(item(each) for each in value)
     if origin in (dict, Mapping):
         item = _check(arguments[1])
-        return lambda value: (
-            isinstance(value, dict) and all(isinstance(k, str) and item(v) for k, v in value.items())
-        )
+        return lambda value: isinstance(value, dict) and all(isinstance(k, str) and item(v) for k, v in value.items())
     if hint is int:
         return lambda value: type(value) is int and value >= 0
     if hint is Any:

@@ -108,11 +108,12 @@ def test_numbers_and_classes_are_not_used_twice() -> None:
         Publish(U32_MAX, U64_MAX, U64_MAX, U64_MAX, BATCH),
         Page(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, b""),
         Published([(U32_MAX, U64_MAX, True)]),
+        Published([(0, 0, True), (U32_MAX, 0, False)]),
         Subscribe(U32_MAX, U64_MAX, U64_MAX, after=U64_MAX),
     ],
     ids=lambda frame: type(frame).__name__,
 )
-def test_the_largest_numbers_travel(frame: Frame) -> None:
+def test_the_largest_and_smallest_numbers_travel(frame: Frame) -> None:
     assert decode(encode(frame)) == frame
 
 
