@@ -30,8 +30,9 @@ def parse(url: str) -> Address:
         raise ValueError(f"{url!r} has more than an address needs: {_ALLOWED}")
     if parts.scheme == "outlast":
         return _tcp(url, parts)
-    if parts.scheme == "outlast+unix" and not parts.netloc and len(parts.path) > 1:
-        return Address(url, path=unquote(parts.path))
+    path = unquote(parts.path)
+    if parts.scheme == "outlast+unix" and not parts.netloc and len(path) > 1 and "\0" not in path:
+        return Address(url, path=path)
     raise ValueError(f"{url!r} is no address of a broker: {_ALLOWED}")
 
 
