@@ -31,9 +31,9 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "assigned", "assigned_ms", "created_ms", "dead", "due_ms", "durable", "epoch", "first", "last", "last_chunk",
-        "last_chunk_bytes", "last_ms", "live", "name", "number", "own_retention", "producers", "readers", "stored",
-        "stored_bytes", "tail", "tail_firsts", "users",
+        "active_ms", "assigned", "assigned_ms", "created_ms", "dead", "due_ms", "durable", "epoch", "first", "last",
+        "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number", "own_retention", "producers", "readers",
+        "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -54,6 +54,8 @@ class Channel:
         self.tail: list[bytes] = []
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
+        # When the last one who had it open left: a reader keeps a channel from idling away.
+        self.active_ms = 0
         self.users = 0
         self.durable = True
         self.dead = False
@@ -82,6 +84,18 @@ class Channel:
     def settled(self) -> bool:
         """Whether all that was accepted can be read."""
         return self.assigned == self.last and self.durable
+
+    @property
+    def idle(self) -> bool:
+        """Whether the log knows all about this channel, and nobody here would miss it."""
+        return not self.users and self.settled and not self.tail and self.active_ms <= self.last_ms
+
+    def entered(self) -> None:
+        self.users += 1
+
+    def left(self, now_ms: int) -> None:
+        self.users -= 1
+        self.active_ms = max(self.active_ms, now_ms)
 
     # --- publishing ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from outlast_protocol.limits import CHANNELS_MAX
+
 from .retention import Retention
 
 MIB = 1 << 20
@@ -27,7 +29,7 @@ class Config:
     # Below this much free disk publishing stops; reading, trimming and deleting go on.
     disk_reserve_bytes: int = 256 * MIB
     map_bytes: int = 16 << 30
-    channels_per_connection: int = 100_000
+    channels_per_connection: int = CHANNELS_MAX
     hello_timeout_ms: int = 5_000
     drain_ms: int = 5_000
     come_back_ms: int = 500

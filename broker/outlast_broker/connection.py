@@ -56,7 +56,7 @@ class ClientConnection:
         self._holds = 0
         self._closed = False
         self.client = b""
-        self.producer = (0, 0)
+        self.producer: tuple[int, int] | None = None
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.behind: dict[Subscription, None] = {}
@@ -70,9 +70,10 @@ class ClientConnection:
         """Handles every frame that `data` completes, then writes what there is to say."""
         self._received_ms = clock.steady_ms()
         self._engine.counters.bytes_in += len(data)
+        handlers = LEAVING_HANDLERS if self._engine.leaving else HANDLERS
         for frame in self._protocol.receive(data):
             try:
-                HANDLERS[type(frame)](self, frame)
+                handlers[type(frame)](self, frame)
             except ProtocolError as error:
                 self._refuse(getattr(frame, "request", 0), error)
         if self._protocol.failure is not None:
@@ -138,7 +139,7 @@ class ClientConnection:
         for subscription in list(self.subscriptions.values()):
             subscription.end()
         for channel in self.channels.values():
-            channel.users -= 1
+            channel.left(clock.now_ms())
         self.subscriptions.clear()
         self.channels.clear()
 
@@ -147,7 +148,8 @@ class ClientConnection:
     def tick(self, now_ms: int) -> None:
         """Heartbeats, and the end of those who never say HELLO (PROTOCOL.md 3.2, 3.4)."""
         if not self._heartbeat_ms:
-            if now_ms - self._received_ms >= self._engine.config.hello_timeout_ms:
+            # Nothing is sent before WELCOME, so this is the time since the socket opened.
+            if now_ms - self._sent_ms >= self._engine.config.hello_timeout_ms:
                 self._fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
             return
         todo = beat(now_ms, self._sent_ms, self._received_ms, self._heartbeat_ms)
@@ -195,6 +197,10 @@ class ClientConnection:
     def malformed(self, frame: f.Malformed) -> None:
         raise frame.error
 
+    def refuse_leaving(self, frame: Any) -> None:
+        """Any request while the broker is leaving."""
+        self._engine.check_writable()
+
     def hello(self, frame: f.Hello) -> None:
         if f.VERSION not in frame.versions:
             text = f"the client speaks versions {frame.versions[:8]}, this broker {f.VERSION}"
@@ -202,8 +208,8 @@ class ClientConnection:
             return
         client_id = secrets.token_hex(6) if frame.client_id is None else frame.client_id
         self.client = client_id.encode()
-        if not 1 <= len(self.client) <= limits.CLIENT_ID_BYTES_MAX or not client_id.isprintable():
-            text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of printable UTF-8"
+        if not 1 <= len(self.client) <= limits.CLIENT_ID_BYTES_MAX or _has_control(client_id):
+            text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of UTF-8 without control characters"
             self._fail(ProtocolError(ErrorCode.BAD_BODY, text))
             return
         if frame.producer is not None:
@@ -231,17 +237,17 @@ class ClientConnection:
 
     def open(self, frame: f.Open) -> None:
         check_name(frame.channel)
-        if len(self.channels) >= self._engine.config.channels_per_connection:
+        full = len(self.channels) >= self._engine.config.channels_per_connection
+        channel = self._engine.open(frame.channel, frame.create and not full)
+        if full and (channel is None or channel.number not in self.channels):
             most = self._engine.config.channels_per_connection
-            raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED, f"{most} channels are open here", limit="channels", value=most
-            )
-        channel = self._engine.open(frame.channel, frame.create)
+            text = f"{most} channels are open on this connection"
+            raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="channels", value=most)
         if channel is None:
             raise _unknown(frame.channel)
         if channel.number not in self.channels:
             self.channels[channel.number] = channel
-            channel.users += 1
+            channel.entered()
         self._when_readable(channel, lambda: self._opened(frame.request, channel))
 
     def _opened(self, request: int, channel: Channel) -> None:
@@ -251,8 +257,6 @@ class ClientConnection:
         channel = self.channels.get(frame.number)
         if channel is None or channel.dead:
             raise self._dead_number(frame.number)
-        if frame.sequence and self.producer == (0, 0):
-            raise ProtocolError(ErrorCode.BAD_BODY, "a sequence needs a producer, which HELLO did not name")
         try:
             self._engine.publish(self, channel, frame)
         except ProtocolError as error:
@@ -271,16 +275,20 @@ class ClientConnection:
         subscription.grant(frame.credit)
         self.subscriptions[frame.number] = subscription
         if frame.since_ms is not None:
-            self._find_time(frame.request, channel, frame.since_ms, lambda start: self._start(frame, start))
+            self._find_time(
+                frame.request, channel, frame.since_ms, lambda start: self._start(frame, subscription, start)
+            )
         else:
-            self._when_readable(channel, lambda: self._start(frame, None))
+            self._when_readable(channel, lambda: self._start(frame, subscription, None))
 
-    def _start(self, frame: f.Subscribe, start: Start | None) -> None:
-        subscription = self.subscriptions.get(frame.number)
-        if subscription is None:
-            return
+    def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
         channel = subscription.channel
+        if self.subscriptions.get(frame.number) is not subscription:
+            self._refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
+            return
         try:
+            if channel.dead:
+                raise self._dead_number(frame.number)
             start = start or pages.start_at(channel, frame)
         except ProtocolError as error:
             del self.subscriptions[frame.number]
@@ -333,18 +341,19 @@ class ClientConnection:
         high = min(channel.last, start.after + frame.limit)
 
         def answer(parts: list[bytes]) -> None:
-            cut = pages.forwards(parts, low, high) if low <= high else pages.Cut(low, low - 1, b"")
-            self._send_page(frame.request, channel, cut)
+            if low < channel.first:
+                # Retention was here while the log was being read: judge the request again.
+                self._page(frame, channel, None if frame.since_ms is None else Start(channel.first - 1))
+            else:
+                self._send_page(frame.request, channel, pages.forwards(parts, low, high))
 
-        if low > high or channel.in_tail(low):
-            answer(channel.tail_from(low, pages.PAGE_BYTES) if low <= high else [])
+        if low > high:
+            self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))
+        elif channel.in_tail(low):
+            answer(channel.tail_from(low, pages.PAGE_BYTES))
         else:
-            read = self._engine.log.read
-            self._read(
-                frame.request,
-                lambda chunks: answer([chunk.batches for chunk in chunks]),
-                read, channel.number, low, pages.PAGE_BYTES,
-            )  # fmt: skip
+            log, number = self._engine.log, channel.number
+            self._read(frame.request, answer, pages.read_on, log, number, low, high)
 
     def _page_back(self, frame: f.History, channel: Channel) -> None:
         if frame.epoch not in (None, channel.epoch):
@@ -352,11 +361,12 @@ class ClientConnection:
         if frame.before is not None and frame.before > channel.last + 1:
             text = f"before {frame.before} is ahead of the last offset, {channel.last}"
             raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
-        high = (frame.before if frame.before is not None else channel.last + 1) - 1
+        high = (frame.before or channel.last + 1) - 1
         low = max(channel.first, high - frame.limit + 1)
 
         def answer(parts: list[bytes]) -> None:
-            self._send_page(frame.request, channel, pages.backwards(parts, low, high))
+            kept = max(low, channel.first)
+            self._send_page(frame.request, channel, pages.backwards(parts, kept, high))
 
         if low > high:
             self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))
@@ -387,13 +397,17 @@ class ClientConnection:
         if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
             text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
             raise ProtocolError(ErrorCode.BAD_BODY, text)
+        if max(len(frame.prefix.encode()), len((frame.after or "").encode())) > limits.CHANNEL_NAME_BYTES_MAX:
+            text = f"prefix and after have at most {limits.CHANNEL_NAME_BYTES_MAX} bytes, as names have"
+            raise ProtocolError(ErrorCode.BAD_BODY, text)
         self._engine.after_commit(lambda: self._list(frame))
 
     def _list(self, frame: f.List) -> None:
-        names = self._engine.log.names(frame.prefix, frame.after, frame.limit + 1)
-        channels = [self._engine.hub.by_number(number) for _, number in names[: frame.limit]]
+        """As many rows as were asked for and fit a REPLY."""
+        names = self._engine.log.names(frame.prefix, frame.after, min(frame.limit, LIST_ROWS_MAX) + 1)
+        channels = [self._engine.hub.by_number(number) for _, number in names[:LIST_ROWS_MAX][: frame.limit]]
         rows = [_summary(channel) for channel in channels if channel is not None]
-        self._reply(frame.request, {"channels": rows, "more": len(names) > frame.limit})
+        self._reply(frame.request, {"channels": rows, "more": len(names) > len(channels)})
 
     def delete(self, frame: f.Delete) -> None:
         channel = self._named(frame.channel)
@@ -416,6 +430,8 @@ class ClientConnection:
         if unknown := frame.retention.keys() - set(RETENTION_KEYS):
             text = f"retention has no {', '.join(sorted(unknown))}; it has {', '.join(RETENTION_KEYS)}"
             raise ProtocolError(ErrorCode.BAD_BODY, text)
+        if max((value or 0 for value in frame.retention.values()), default=0) >= 2**63:
+            raise ProtocolError(ErrorCode.BAD_BODY, "a bound of retention is below 2^63; 0 is none")
         own = channel.own_retention | frame.retention
         self._engine.configure(channel, {key: value for key, value in own.items() if value is not None})
         rule = channel.retention(self._engine.config.retention)
@@ -432,7 +448,7 @@ class ClientConnection:
     def _dead_number(self, number: int) -> ProtocolError:
         channel = self.channels.pop(number, None)
         if channel is not None:
-            channel.users -= 1
+            channel.left(clock.now_ms())
         text = f"channel number {number} is not open on this connection, or its channel was deleted"
         return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, text)
 
@@ -494,6 +510,8 @@ class ClientConnection:
 
 
 _CLOGGED, _HELD = 1, 2
+# So many rows of the longest names fit one REPLY.
+LIST_ROWS_MAX = 2_000
 
 LIMITS = {
     "frame_bytes": limits.FRAME_BYTES_MAX,
@@ -526,6 +544,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Truncate: ClientConnection.truncate,
     f.Configure: ClientConnection.configure,
 }
+# While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
+LEAVING_HANDLERS = {
+    frame: handler if frame in (f.Malformed, f.Ping, f.Pong, f.Credit) else ClientConnection.refuse_leaving
+    for frame, handler in HANDLERS.items()
+}
 
 
 def check_name(name: str) -> None:
@@ -534,8 +557,12 @@ def check_name(name: str) -> None:
     if not 1 <= size <= limits.CHANNEL_NAME_BYTES_MAX:
         text = f"a channel's name has 1 to {limits.CHANNEL_NAME_BYTES_MAX} bytes, not {size}"
         raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, text)
-    if any(character < " " or character == "\x7f" for character in name):
+    if _has_control(name):
         raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, "a channel's name has no control characters")
+
+
+def _has_control(text: str) -> bool:
+    return any(character < " " or character == "\x7f" for character in text)
 
 
 def _unknown(name: str) -> ProtocolError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
@@ -30,6 +30,7 @@ from .journal import ENTRY_HEAD
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome, Work
 from .outbox import Outbox
 from .settling import Settling
+from .subscription import Subscription
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("outlast.engine")
 
 DUE_PER_TICK = 200
+# Acknowledgements that fit one PUBLISHED frame, two words each.
+ACK_WORDS_MAX = 2 * 65_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
 TIDY_PAUSE_S = 0.004
+_NO_PRODUCER = (0, 0)
 
 
 class Group:
@@ -71,6 +75,7 @@ class Engine:
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
         self.refusal: ProtocolError | None = None
+        self.leaving = False
         self._loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
@@ -83,6 +88,7 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
+        self._started_ms = clock.now_ms()
 
     def recover(self) -> int:
         """Reads the journal back into tails; returns how many records it held. Raises Damaged."""
@@ -167,8 +173,10 @@ class Engine:
             raise self.refusal
         request, number, sequence, if_offset, batch = frame
         records = check_batch(batch, connection.client)
-        producer, epoch = connection.producer
+        producer, epoch = connection.producer or _NO_PRODUCER
         if sequence:
+            if connection.producer is None:
+                raise ProtocolError(ErrorCode.BAD_BODY, "a sequence needs a producer, which HELLO did not name")
             duplicate = channel.producers.admit(producer, epoch, sequence)
             if duplicate is not None:
                 self.counters.duplicates += 1
@@ -222,18 +230,19 @@ class Engine:
         self.wake()
 
     def _commit(self) -> None:
-        if self._in_flight is not None:
-            return
+        if self._in_flight is None:
+            self._release(self._hand_over())
+
+    def _hand_over(self) -> Group | None:
+        """Sends the gathered group to disk; a group that has nothing to write is returned, to be released."""
         self._waking = False
         group, self._group = self._group, Group()
         self._plan(group)
-        if group.work:
-            self._in_flight = group
-            self._committer.submit(group.work)
-        elif group:
-            self._release(group)
-        if self._in_flight is None:
-            self._tell_idle()
+        if not group.work:
+            return group
+        self._in_flight = group
+        self._committer.submit(group.work)
+        return None
 
     def _plan(self, group: Group) -> None:
         """Adds to a group what the engine itself wants written with it."""
@@ -244,14 +253,13 @@ class Engine:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
-                group.trims.add(channel)
-        for channel in group.trims:
+        for channel in group.trims.difference(group.moving):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
         group.work.forget_journal = self._settling.forget_through
 
     def _trim(self, channel: Channel, group: Group, now_ms: int) -> None:
-        """Applies retention, and erases what lies before `first` (chunks of this very commit stay)."""
+        """Applies retention, and erases what lies before `first`. Not for a channel whose chunks are moving."""
         if channel.dead:
             return
         rule = channel.retention(self.config.retention)
@@ -268,7 +276,12 @@ class Engine:
             if len(gone) == CUT_CHUNKS:
                 self._group.trims.add(channel)
         kept = oldest[len(gone) :]
-        self._set_due(channel, group, retention.due_ms(rule, kept[0].last_ms if kept else 0, channel.last_ms), now_ms)
+        due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
+        self._set_due(channel, group, due_ms, now_ms)
+
+    def _active_ms(self, channel: Channel, now_ms: int) -> int:
+        """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""
+        return now_ms if channel.users else max(channel.assigned_ms, channel.active_ms, self._started_ms)
 
     def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
         """A due time that is still to come, and not too late, stays: `tick` asks again then."""
@@ -286,38 +299,44 @@ class Engine:
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
-        if self._group:
-            self._commit()
+        self._group.trims.update(group.moving)
+        following = self._hand_over() if self._waking else None
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
+        self._release(following)
         self._resume_held()
         self._tidy()
 
-    def _release(self, group: Group) -> None:
+    def _release(self, group: Group | None) -> None:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""
+        if group is None:
+            return
         for channel, (firsts, batches) in group.fresh.items():
             if channel.dead:
                 continue
             channel.release(firsts, batches)
             size = sum(map(len, batches))
             self._settling.note(channel, size)
-            if channel.live:
+            if not channel.live:
+                continue
+            if size <= FRAME_BYTES_MAX - 16:
                 self._deliver(channel, batches, size)
+            else:
+                self._fall_behind(channel.live, firsts[0])
         for birth in group.work.births:
-            self.hub.born(birth.number)
+            self.hub.born(birth)
         for connection, words in group.acks.items():
-            connection.send(encode_acks(words))
+            for start in range(0, len(words), ACK_WORDS_MAX):
+                connection.send(encode_acks(words[start : start + ACK_WORDS_MAX]))
         for answer in group.answers:
             answer()
         self.outbox.flush()
+        if self._in_flight is None and not self._group:
+            self._tell_idle()
 
     def _deliver(self, channel: Channel, batches: list[bytes], size: int) -> None:
         """The same bytes to every live reader; one that cannot take them now falls behind."""
-        number = channel.number
-        if size + 16 > FRAME_BYTES_MAX:
-            frame = b"".join([deliver_head(number, len(batch)) + batch for batch in batches])
-        else:
-            frame = deliver_head(number, size) + b"".join(batches)
+        frame = deliver_head(channel.number, size) + b"".join(batches)
         size = len(frame)
         self.counters.deliveries += len(channel.live)
         lapsed = []
@@ -326,8 +345,11 @@ class Engine:
             reader.credit -= size
             if reader.credit <= 0 or reader.connection.clogged:
                 lapsed.append(reader)
-        for reader in lapsed:
-            reader.fall_behind()
+        self._fall_behind(lapsed, channel.last + 1)
+
+    def _fall_behind(self, readers: Iterable[Subscription], offset: int) -> None:
+        for reader in list(readers):
+            reader.fall_behind(offset)
             self.feeder.serve(reader.connection)
 
     def _fail(self, error: Exception) -> None:
@@ -372,14 +394,19 @@ class Engine:
             if channel is None:
                 continue
             rule = channel.retention(self.config.retention)
-            idle = rule.idle_ttl_ms and now_ms - channel.assigned_ms >= rule.idle_ttl_ms
-            if idle and not channel.users and channel.settled:
+            idle = rule.idle_ttl_ms and now_ms - self._active_ms(channel, now_ms) >= rule.idle_ttl_ms
+            if idle and channel.settled:
                 self.delete(channel)
             else:
                 self._group.trims.add(channel)
         if self._group.trims or self._settling.ripe(now_ms):
             self.wake()
-        self.hub.evict()
+        self.hub.evict(self._needed)
+
+    def _needed(self, channel: Channel) -> bool:
+        """Whether something of this channel still waits to be written."""
+        groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
+        return any(channel in group.heads or channel in group.trims for group in groups)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""

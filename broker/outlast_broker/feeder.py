@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from outlast_protocol import ErrorCode
 from outlast_protocol.batch import spans
 from outlast_protocol.frames import Error, Resync, deliver_head, encode
-from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .chunk import Chunk
 from .counters import Counters
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("outlast.feeder")
 
 SLICE_BYTES = 262_144
-_ROOM = FRAME_BYTES_MAX - 16
 
 
 class Feeder:
@@ -104,16 +102,14 @@ class Feeder:
             self._send(reader, batches, chunks[-1].last)
 
     def _send(self, reader: Subscription, batches: list[bytes], last: int) -> None:
-        """`batches` hold the records from the reader's next one to `last`. As few frames as their limit allows."""
-        connection = reader.connection
-        for run in _runs(batches):
-            frame = deliver_head(reader.channel.number, sum(map(len, run))) + b"".join(run)
-            connection.send(frame)
-            reader.credit -= len(frame)
+        """`batches` hold the records from the reader's next one to `last`, and fit one frame."""
+        frame = deliver_head(reader.channel.number, sum(map(len, batches))) + b"".join(batches)
+        reader.connection.send(frame)
+        reader.credit -= len(frame)
         self._counters.deliveries += 1
         reader.next = last + 1
         reader.go_on()
-        self.serve(connection)
+        self.serve(reader.connection)
 
     def _resync(self, reader: Subscription) -> None:
         """Retention has overtaken this reader: it is told, and goes on with what there is."""
@@ -129,16 +125,3 @@ class Feeder:
         reader.end()
         reader.connection.ended(reader.channel)
         reader.connection.send(encode(Error(0, ErrorCode.DAMAGED, str(damage), {"number": reader.channel.number})))
-
-
-def _runs(batches: list[bytes]) -> list[list[bytes]]:
-    """The parts in groups that fit one frame each."""
-    runs: list[list[bytes]] = [[]]
-    size = 0
-    for part in batches:
-        if runs[-1] and size + len(part) > _ROOM:
-            runs.append([])
-            size = 0
-        runs[-1].append(part)
-        size += len(part)
-    return runs

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from outlast_protocol.batch import spans
 
 from .channel import Channel
 from .head import Head
 from .journal import Entry
-from .log import Log
+from .log import Creation, Deletion, Log
 
 EVICT_SLICE = 2_000
 
@@ -56,21 +58,23 @@ class Hub:
         del self._by_name[channel.name], self._by_number[channel.number]
         self._dying[channel.number] = channel.name
 
-    def born(self, number: int) -> None:
-        """The creation or deletion of this number is on disk."""
-        if self._dying.pop(number, None) is None and number in self._by_number:
-            self._by_number[number].durable = True
+    def born(self, birth: Creation | Deletion) -> None:
+        """This creation or deletion is on disk."""
+        if isinstance(birth, Deletion):
+            del self._dying[birth.number]
+        elif birth.number in self._by_number:
+            self._by_number[birth.number].durable = True
 
     def recover_producer(self, channel: Channel, entry: Entry) -> None:
         if entry.sequence:
             offset = next(spans(entry.batch)).offset
             channel.producers.recover(entry.producer, entry.producer_epoch, entry.sequence, offset)
 
-    def evict(self) -> None:
+    def evict(self, needed: Callable[[Channel], bool]) -> None:
         """Lets go of channels that nobody has opened and the log knows all about; looks at some of them."""
         if not self._round:
             self._round = list(self._by_number.values())
         for channel in self._round[-EVICT_SLICE:]:
-            if not channel.users and not channel.dead and channel.settled and not channel.tail:
+            if channel.idle and not channel.dead and not needed(channel):
                 del self._by_name[channel.name], self._by_number[channel.number]
         del self._round[-EVICT_SLICE:]

@@ -37,6 +37,10 @@ _HEAD_MARK = 2**64 - 1
 _DATABASES = ("store", "names", "chunks", "journal", "due", "doomed")
 
 
+# What a commit raises when the disk refuses.
+StoreError = lmdb.Error
+
+
 class WrongFormat(Exception):
     """The folder holds a store that this version must not touch."""
 
@@ -232,12 +236,14 @@ class LmdbLog:
         size = 0
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:
             there = self._seek(cursor, number, offset)
-            while there and size < bytes_max and _is_chunk(cursor, number):
-                values.append(bytes(cursor.value()))
-                size += len(values[-1])
+            while there and _is_chunk(cursor, number):
+                value = bytes(cursor.value())
+                size += len(value)
+                if values and size > bytes_max:
+                    break
+                values += [value] if chunk.facts(value).last >= offset else []
                 there = cursor.next()
-        chunks = [chunk.decode(value, number) for value in values]
-        return [each for each in chunks if each.last >= offset]
+        return [chunk.decode(value, number) for value in values]
 
     def read_back(self, number: int, offset: int) -> Chunk | None:
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:

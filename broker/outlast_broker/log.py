@@ -113,7 +113,7 @@ class Log(Protocol):
         """A channel's head, None when there is no such channel (any more)."""
 
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
-        """Chunks from the one that holds `offset` on, until they make `bytes_max`. Raises Damaged."""
+        """Chunks from the one that holds `offset` on: at least one, at most `bytes_max`. Raises Damaged."""
 
     def read_back(self, number: int, offset: int) -> Chunk | None:
         """The chunk that holds `offset`, or else the last one before it. Raises Damaged."""

@@ -82,7 +82,7 @@ class MemoryLog:
         kept = self._chunks.get(number, [])
         found: list[Chunk] = []
         for each in kept[bisect_left(kept, offset, key=lambda each: each.last) :]:
-            if sum(len(one.batches) for one in found) >= bytes_max:
+            if found and sum(len(one.batches) + chunk.HEAD_BYTES for one in [*found, each]) > bytes_max:
                 break
             found.append(each)
         return found

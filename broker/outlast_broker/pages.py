@@ -1,4 +1,4 @@
-"""Where a reader starts, and what a page of history holds (PROTOCOL.md 6.5, 6.7). Pure but for `read_back`."""
+"""Where a reader starts, and what a page of history holds (PROTOCOL.md 6.5, 6.7). Pure but for the reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from outlast_protocol.frames import History, Subscribe
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .channel import Channel
+from .damage import Damaged
 from .log import Log
 
 PAGE_BYTES = FRAME_BYTES_MAX - 64
@@ -105,6 +106,14 @@ def backwards(parts: Iterable[bytes], low: int, high: int) -> Cut:
     if not kept:
         return Cut(high + 1, high, b"")
     return Cut(max(low, kept[-1].offset), high, run[kept[-1].start : kept[0].end])
+
+
+def read_on(log: Log, number: int, low: int, high: int) -> list[bytes]:
+    """Runs of batches from the one that holds `low` on. Raises Damaged when it is not there."""
+    chunks = log.read(number, low, PAGE_BYTES)
+    if not chunks or chunks[0].first > low:
+        raise Damaged(f"channel number {number} has no record {low}")
+    return [chunk.batches for chunk in chunks if chunk.first <= high]
 
 
 def read_back(log: Log, number: int, low: int, high: int) -> list[bytes]:

@@ -28,6 +28,8 @@ class Retention:
         return asdict(self)
 
 
+# Further away than any clock will get; fits where times are stored.
+NEVER_MS = 2**63 - 1
 RETENTION_KEYS = tuple(Retention.__dataclass_fields__)
 
 
@@ -56,10 +58,10 @@ def first_kept(
 
 
 def due_ms(rule: Retention, oldest_ms: int, last_ms: int) -> int:
-    """When time alone may next change something, 0 for never."""
+    """When time alone may next change something, 0 for never; `last_ms` is the last sign of life."""
     dues = []
     if rule.age_ms and oldest_ms:
         dues.append(oldest_ms + rule.age_ms)
     if rule.idle_ttl_ms:
         dues.append(last_ms + rule.idle_ttl_ms)
-    return min(dues, default=0)
+    return min(min(dues, default=0), NEVER_MS)

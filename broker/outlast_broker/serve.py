@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 
-import lmdb
 import uvloop
 
 from .address import Address
 from .config import Config
 from .damage import Damaged
 from .folder import FolderInUse
-from .lmdb_log import WrongFormat
+from .lmdb_log import StoreError, WrongFormat
 from .server import Server, StoreFailed
 
 EXIT_DAMAGED = os.EX_DATAERR
@@ -33,7 +32,7 @@ def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addres
         return _complain(f"the store is damaged: {error}. Restore it from a backup.", EXIT_DAMAGED)
     except WrongFormat as error:
         return _complain(str(error), EXIT_DAMAGED)
-    except (StoreFailed, lmdb.Error) as error:
+    except (StoreFailed, StoreError) as error:
         code = EXIT_STORE_FAILED
         return _complain(f"the store failed: {error}. Nothing acknowledged is lost; check the disk.", code)
     except OSError as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
 import signal
+import socket
 import stat
 import sys
 from collections.abc import Callable
@@ -47,6 +49,7 @@ class Server:
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
         self._servers: list[asyncio.Server] = []
+        self._socket_files: list[str] = []
         self._ticks = 0
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
@@ -100,6 +103,7 @@ class Server:
         if isinstance(address, UnixAddress):
             _remove_dead_socket(address.path)
             server = await loop.create_unix_server(self._door, address.path, backlog=4_096)
+            self._socket_files.append(address.path)
         else:
             server = await loop.create_server(self._door, address.host, address.port, backlog=4_096)
             host, port = server.sockets[0].getsockname()[:2]
@@ -148,6 +152,7 @@ class Server:
         for server in self._servers:
             server.close()
         wait_ms = self._config.come_back_ms
+        self._engine.leaving = True
         self._engine.refusal = ProtocolError(ErrorCode.GOING_AWAY, "the broker is stopping", retry_after_ms=wait_ms)
         # 2. Tell the clients when to come back.
         for connection in list(self._connections):
@@ -188,16 +193,21 @@ class Server:
             server.close()
         for connection in list(self._connections):
             connection.abort()
-        for address in self._addresses:
-            if isinstance(address, UnixAddress):
-                with contextlib.suppress(OSError):
-                    os.unlink(address.path)
+        for path in self._socket_files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         if self._folder is not None:
             self._folder.release()
 
 
 def _remove_dead_socket(path: str) -> None:
-    """A socket file that a killed broker left behind; a live one is protected by the data folder's lock."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
+    """Removes what a killed broker left behind. Raises OSError when somebody still listens there."""
+    with contextlib.suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as probe:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
             os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, f"somebody else listens on {path}")

@@ -42,10 +42,10 @@ class Subscription:
         if self.credit > 0:
             self.connection.behind[self] = None
 
-    def fall_behind(self) -> None:
-        """From now on the log serves this reader, at its own pace."""
+    def fall_behind(self, offset: int) -> None:
+        """From `offset` on the log serves this reader, at its own pace."""
         del self.channel.live[self]
-        self.next = self.channel.last + 1
+        self.next = offset
         self.go_on()
 
     def end(self) -> None:
