@@ -73,6 +73,7 @@ class Line(asyncio.Protocol):
         self._arrived: asyncio.Queue[Frame | Malformed] = asyncio.Queue()
         self._transport: asyncio.Transport | None = None
         self._tokens = 0
+        self.bytes_said = 0
         self.bytes_left: int | None = None
         self.ended = asyncio.Event()
 
@@ -108,6 +109,7 @@ class Line(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         assert self._transport is not None
+        self.bytes_said += len(data)
         if self.bytes_left is None:
             self._transport.write(data)
             return
@@ -140,9 +142,9 @@ class Line(asyncio.Protocol):
         self.say(Opened(request.request, number, epoch, first, last))
         return request
 
-    async def accept(self, after: int, epoch: int = EPOCH, resync: str | None = None, **asked: object) -> Subscribe:
+    async def accept(self, after: int, /, life: int = EPOCH, resync: str | None = None, **asked: Any) -> Subscribe:
         request = await self.expect(Subscribe, number=NUMBER, **asked)
-        self.say(Subscribed(request.request, after, epoch, 1, max(after, 1), resync))
+        self.say(Subscribed(request.request, after, life, 1, max(after, 1), resync))
         return request
 
     def deliver(self, *batches: bytes) -> None:
@@ -175,6 +177,17 @@ class FakeBroker:
         self.on_connect: Callable[[Line], None] = lambda line: None
         self._new: asyncio.Queue[Line] = asyncio.Queue()
         self._server: asyncio.AbstractServer | None = None
+
+    @asynccontextmanager
+    async def subscribed(
+        self, client: outlast.Client, line: Line, **options: Any
+    ) -> AsyncIterator[outlast.Subscription]:
+        """A subscription of channel "c" from its start, which the broker has accepted."""
+        entering = asyncio.create_task(client.channel("c").subscribe(start="earliest", **options).__aenter__())
+        await line.open()
+        await line.accept(0)
+        async with await entering as subscription:
+            yield subscription
 
     async def listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -231,12 +244,17 @@ def scenario(test: Callable[[FakeBroker], Awaitable[None]]) -> Callable[[str], N
 
     @pytest.mark.parametrize("loop", LOOPS)
     def runs(loop: str) -> None:
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(_with_broker(test))
+        play(test, loop)
 
     runs.__name__ = test.__name__
     runs.__doc__ = test.__doc__
     return runs
+
+
+def play(test: Callable[[FakeBroker], Awaitable[None]], loop: str = "asyncio") -> None:
+    """As `scenario`, once."""
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(_with_broker(test))
 
 
 async def _with_broker(test: Callable[[FakeBroker], Awaitable[None]]) -> None:
