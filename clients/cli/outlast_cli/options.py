@@ -1,0 +1,81 @@
+"""Kinds of options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
+
+T = TypeVar("T")
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+CONNECT_TIMEOUT_DEFAULT = "5s"
+
+
+BROKERS_RULE = "default"
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """`parse` as the type of an option: its ValueError becomes the usage error that is shown."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    convert.__name__ = parse.__name__.removeprefix("parse_").removesuffix("_ms")
+    return convert
+
+
+def _or_rule(parse: Callable[[str], int], allowed: str) -> Callable[[str], int | str]:
+    """As `parse`, for what a channel may also leave to its broker."""
+
+    def parse_or_rule(text: str) -> int | str:
+        if text == BROKERS_RULE:
+            return text
+        try:
+            return parse(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not allowed: give {allowed}, 0 for no bound, or {BROKERS_RULE}") from None
+
+    parse_or_rule.__name__ = parse.__name__
+    return _checked(parse_or_rule)
+
+
+def parse_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+SIZE = _checked(parse_bytes)
+DURATION = _checked(parse_duration_ms)
+SIZE_OR_RULE = _or_rule(parse_bytes, SIZES_ALLOWED)
+DURATION_OR_RULE = _or_rule(parse_duration_ms, DURATIONS_ALLOWED)
+COUNT_OR_RULE = _or_rule(parse_count, "a whole number")
+
+
+def broker_options(verb: Verb) -> Verb:
+    """`--url` and `--connect-timeout`, for every verb that talks to a broker."""
+    url = click.option(
+        "--url",
+        envvar="OUTLAST_URL",
+        default="outlast://127.0.0.1:6180",
+        show_default=True,
+        show_envvar=True,
+        help="The broker: outlast://HOST[:PORT] or outlast+unix:///PATH.",
+    )
+    timeout = click.option(
+        "--connect-timeout",
+        "connect_timeout_ms",
+        type=DURATION,
+        envvar="OUTLAST_CONNECT_TIMEOUT",
+        default=CONNECT_TIMEOUT_DEFAULT,
+        show_default=True,
+        show_envvar=True,
+        help="How long to try to reach it at the start.",
+    )
+    return url(timeout(verb))

@@ -1,0 +1,197 @@
+"""`outlast pub`: one record, or one a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import click
+from outlast import Ack, BufferFull, Channel, Client, Data, OutlastError
+
+from .background import in_background
+from .exits import Exit, Failure
+from .failures import explain
+from .lines import LINE_BYTES_MAX, Lines
+from .options import broker_options
+from .quantities import show_bytes, show_count
+from .session import channel_of, run_session, say
+from .terminal import is_terminal, table
+
+STDIN = 0
+CHUNK_BYTES = 65_536
+# So many refusals are told one by one; the summary counts all.
+REFUSALS_TOLD = 10
+FORMATS = ("auto", "table", "plain", "json")
+
+
+@click.command()
+@click.argument("channel")
+@click.argument("data")
+@click.option("--json", "is_json", is_flag=True, help="DATA, or each line, is JSON.")
+@click.option("--name", help="The records' name, such as token or tool_call.")
+@click.option("--header", "header_texts", multiple=True, metavar="KEY=VALUE", help="A header. Repeat it for more.")
+@click.option("--if-offset", type=click.IntRange(0), metavar="N", help="Only if N is the channel's last offset.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
+              "auto: a table on a terminal, EPOCH:OFFSET in a pipe.")  # fmt: skip
+@broker_options
+def pub(
+    channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
+    form: str, url: str, connect_timeout_ms: int,
+) -> int:  # fmt: skip
+    """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
+
+    Returns when everything is on disk. A single record's ack is printed: its position, and whether the
+    broker had it already. For standard input a summary goes to standard error, and the exit code is 1 if
+    any line was refused. Text that begins with a dash goes behind --.
+    """
+    labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
+    if data == "-":
+        if if_offset is not None:
+            raise click.UsageError("--if-offset is for a single record, not for standard input")
+        return run_session(url, connect_timeout_ms, lambda client: _publish_lines(client, channel, is_json, labels))
+    value = parse_data(data, is_json)
+
+    async def job(client: Client) -> int:
+        target = channel_of(client, channel)
+        ack = await _checked(lambda: target.publish(value, if_offset=if_offset, **labels))
+        click.echo("\n".join(show_ack(ack, form, is_terminal())))
+        return Exit.OK
+
+    return run_session(url, connect_timeout_ms, job)
+
+
+async def _checked(publish: Callable[[], Any]) -> Ack:
+    """What the client finds wrong with the arguments is the command line's fault."""
+    try:
+        ack: Ack = await publish()
+    except (ValueError, TypeError) as error:
+        raise click.UsageError(str(error)) from None
+    return ack
+
+
+def parse_headers(texts: Sequence[str]) -> dict[str, str]:
+    """Raises UsageError for what is not KEY=VALUE."""
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"--header {text!r} is no KEY=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def parse_data(text: str, is_json: bool) -> Data:
+    """Raises UsageError for what is not JSON."""
+    if not is_json:
+        return text
+    try:
+        value: Data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"DATA is not JSON: {error}") from None
+    return value
+
+
+def show_ack(ack: Ack, form: str, on_terminal: bool) -> list[str]:
+    if form == "json":
+        return [json.dumps({"offset": ack.offset, "position": str(ack.position), "duplicate": ack.duplicate})]
+    if form == "plain" or (form == "auto" and not on_terminal):
+        return [str(ack.position)]
+    cells = [str(ack.offset), str(ack.position), "yes" if ack.duplicate else "no"]
+    return table(["offset", "position", "duplicate"], [cells], right=[0])
+
+
+# --- standard input -----------------------------------------------------------------------------------------
+
+
+async def _publish_lines(client: Client, channel: str, is_json: bool, labels: dict[str, Any]) -> int:
+    run = LineRun(channel_of(client, channel), is_json, labels)
+    try:
+        await run.publish_from(STDIN)
+    except OSError as error:
+        raise Failure(f"standard input cannot be read: {error}") from None
+    finally:
+        await client.close()
+        say(run.summary())
+    return Exit.REFUSED if run.refused else Exit.OK
+
+
+class LineRun:
+    """Publishes lines without waiting for each ack; what is on its way is bounded by the client's buffer."""
+
+    def __init__(self, channel: Channel, is_json: bool, labels: dict[str, Any]) -> None:
+        self._channel = channel
+        self._is_json = is_json
+        self._labels = labels
+        self._number = 0
+        self._latest: asyncio.Future[Ack] | None = None
+        self.published = 0
+        self.refused = 0
+        self.last: Ack | None = None
+
+    async def publish_from(self, descriptor: int) -> None:
+        """Returns when the last line is settled. Raises OSError."""
+        lines = Lines()
+        while chunk := await in_background(lambda: os.read(descriptor, CHUNK_BYTES)):
+            for line in lines.feed(chunk):
+                await self._publish(line)
+        for line in lines.end():
+            await self._publish(line)
+        await self._settle_all()
+
+    def summary(self) -> str:
+        refused = f", refused {show_count(self.refused)}" if self.refused else ""
+        last = f", last {self.last.position}" if self.last else ""
+        return f"published {show_count(self.published)}{refused}{last}"
+
+    async def _publish(self, line: bytes | None) -> None:
+        self._number += 1
+        if self._is_json and line is not None and not line.strip():
+            return
+        try:
+            await self._offer(line_data(line, self._is_json))
+        except (ValueError, TypeError, OutlastError) as error:
+            self._refuse(self._number, error)
+
+    async def _offer(self, data: Data) -> None:
+        try:
+            future = self._channel.publish_nowait(data, **self._labels)
+        except BufferFull:
+            await self._settle_all()
+            future = self._channel.publish_nowait(data, **self._labels)
+        future.add_done_callback(partial(self._settled, self._number))
+        self._latest = future
+
+    async def _settle_all(self) -> None:
+        """Acks come in the order of publishing: the latest one is the last."""
+        if self._latest is not None:
+            await asyncio.wait({self._latest})
+
+    def _settled(self, number: int, future: asyncio.Future[Ack]) -> None:
+        error = future.exception()
+        if error is None:
+            self.published += 1
+            self.last = future.result()
+        else:
+            self._refuse(number, error)
+
+    def _refuse(self, number: int, error: BaseException) -> None:
+        self.refused += 1
+        if self.refused <= REFUSALS_TOLD:
+            say(f"line {number}: {explain(error) if isinstance(error, OutlastError) else error}")
+
+
+def line_data(line: bytes | None, is_json: bool) -> Data:
+    """JSON where asked for, else text; what is not UTF-8 stays bytes. Raises ValueError."""
+    if line is None:
+        raise ValueError(f"longer than {show_bytes(LINE_BYTES_MAX)}: split it")
+    if is_json:
+        try:
+            value: Data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"no JSON: {error}") from None
+        return value
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line

@@ -1,0 +1,77 @@
+"""The group that holds the verbs. A verb is loaded when it is used, for some of them load a lot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .exits import Exit, Failure, exit_table
+
+# Verb: the module and the name in it.
+VERBS: dict[str, tuple[str, str]] = {
+    "serve": (".serve", "serve"),
+    "pub": (".pub", "pub"),
+    "sub": (".sub", "sub"),
+    "history": (".history", "history"),
+    "channels": (".channels", "channels"),
+    "demo": (".demo.verb", "demo"),
+    "completion": (".completion", "completion"),
+}
+
+
+class Root(click.Group):
+    """As click's group, with verbs in the order of their use and exit codes that are written down."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, name = VERBS[cmd_name]
+        command: click.Command = getattr(import_module(module, __package__), name)
+        return command
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any
+    ) -> None:
+        """Never returns. A verb returns its exit code; None is 0."""
+        settings["standalone_mode"] = False
+        sys.exit(self._run(lambda: super(Root, self).main(args, prog_name, **settings)))
+
+    def _run(self, run: Any) -> int:
+        try:
+            outcome = run()
+            sys.stdout.flush()
+            return outcome if isinstance(outcome, int) else Exit.OK
+        except Failure as failure:
+            failure.show()
+            return failure.code
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            return Exit.INTERRUPTED
+        except BrokenPipeError:
+            silence_stdout()
+            return Exit.PIPE_CLOSED
+
+
+def silence_stdout() -> None:
+    """Nobody reads any more: what is still buffered goes nowhere when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=Root, epilog=exit_table(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="outlast", message="outlast %(version)s")
+def root() -> None:
+    """Outlast: the durable session broker. Publish, leave, come back, get exactly the rest.
+
+    Start a broker with `outlast serve`, publish with `outlast pub`, read with `outlast sub`. Data goes to
+    standard output, everything else to standard error.
+    """

@@ -1,0 +1,110 @@
+"""`outlast sub`: records as they come."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import click
+from outlast import Channel, Client, Position, Record, Resync, Subscription
+
+from .exits import Exit
+from .failures import explain
+from .options import broker_options
+from .rendering import Render, choose_render, json_line
+from .session import channel_of, run_session, say
+from .sink import Sink, while_read
+from .start import Start, chosen_start, start_options
+from .terminal import is_terminal
+
+
+class Ending(NamedTuple):
+    """When to stop by itself: after `most` records, at the channel's present end, at a resync."""
+
+    most: int | None
+    at_end: bool
+    at_resync: bool
+
+
+@click.command()
+@click.argument("channel")
+@start_options
+@click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Stop after N records.")
+@click.option("--exit-at-end", "at_end", is_flag=True, help="Stop at what is the channel's last record now.")
+@click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
+@click.option("--fail-on-resync", "at_resync", is_flag=True, help="Stop with exit code 4 when records were skipped.")
+@broker_options
+def sub(
+    channel: str, after: str | None, origin: str | None, count: int | None, at_end: bool, wants_json: bool,
+    at_resync: bool, url: str, connect_timeout_ms: int,
+) -> int:  # fmt: skip
+    """Read CHANNEL, from what comes next or from where you say, and go on as more comes.
+
+    A lost connection comes back by itself, without a gap or a repeat. On a terminal records are shown in
+    columns, in a pipe as their data, one a line. When records had to be skipped (retention, a deleted
+    channel), that is said on standard error and, with --json, as {"resync": REASON, "position": ...}.
+    """
+    start = chosen_start(after, origin)
+    render = choose_render(wants_json, is_terminal())
+    ending = Ending(count, at_end, at_resync)
+
+    async def job(client: Client) -> int:
+        sink = Sink()
+        reader = Reader(channel_of(client, channel), sink, render, ending, wants_json=wants_json)
+        return await while_read(sink, reader.read(start))
+
+    return run_session(url, connect_timeout_ms, job)
+
+
+class Reader:
+    """Follows one subscription and writes what it gives."""
+
+    def __init__(self, channel: Channel, sink: Sink, render: Render, ending: Ending, *, wants_json: bool) -> None:
+        self._channel = channel
+        self._sink = sink
+        self._render = render
+        self._ending = ending
+        self._wants_json = wants_json
+        self._end: Position | None = None
+
+    async def read(self, start: Start) -> int:
+        """Returns the exit code when an ending is reached."""
+        async with self._channel.subscribe(**start._asdict()) as records:
+            if self._ending.at_end:
+                self._end = (await self._channel.info()).position
+            try:
+                return Exit.OK if self._is_end(records.position) else await self._follow(records)
+            finally:
+                await self._sink.flush()
+
+    async def _follow(self, records: Subscription) -> int:
+        written = 0
+        while self._ending.most is None or written < self._ending.most:
+            try:
+                record = await anext(records)
+            except Resync as resync:
+                self._tell(resync)
+                if self._ending.at_resync:
+                    return Exit.RESYNC
+                if self._ending.at_end and (resync.position is None or self._is_end(resync.position)):
+                    return Exit.OK
+                continue
+            written += 1
+            await self._write(record, records.buffered)
+            if self._is_end(record.position):
+                break
+        return Exit.OK
+
+    async def _write(self, record: Record, waiting: int) -> None:
+        """What has come is written together; nothing waits in here for more to come."""
+        self._sink.add(self._render(record))
+        if self._sink.is_full or not waiting:
+            await self._sink.flush()
+
+    def _is_end(self, position: Position | None) -> bool:
+        return self._end is not None and position is not None and position >= self._end
+
+    def _tell(self, resync: Resync) -> None:
+        say(explain(resync))
+        if self._wants_json:
+            position = None if resync.position is None else str(resync.position)
+            self._sink.add(json_line({"resync": resync.reason, "position": position}))
