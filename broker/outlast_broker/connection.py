@@ -248,7 +248,7 @@ class ClientConnection:
         if channel.number not in self.channels:
             self.channels[channel.number] = channel
             channel.entered()
-        self._when_readable(channel, lambda: self._opened(frame.request, channel))
+        self._when_readable(frame.request, channel, lambda: self._opened(frame.request, channel))
 
     def _opened(self, request: int, channel: Channel) -> None:
         self.send(f.encode(f.Opened(request, channel.number, channel.epoch, channel.first, channel.last)))
@@ -263,7 +263,7 @@ class ClientConnection:
             self._engine.counters.refused += 1
             # What the refusal reveals (the last offset) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
-            self._when_readable(channel, lambda: self.send(answer))
+            self._when_readable(frame.request, channel, lambda: self.send(answer))
 
     def subscribe(self, frame: f.Subscribe) -> None:
         channel = self._channel(frame.number)
@@ -279,7 +279,7 @@ class ClientConnection:
                 frame.request, channel, frame.since_ms, lambda start: self._start(frame, subscription, start)
             )
         else:
-            self._when_readable(channel, lambda: self._start(frame, subscription, None))
+            self._when_readable(frame.request, channel, lambda: self._start(frame, subscription, None))
 
     def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
         channel = subscription.channel
@@ -326,13 +326,13 @@ class ClientConnection:
             text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
             raise ProtocolError(ErrorCode.BAD_BODY, text)
         if frame.backwards:
-            self._when_readable(channel, lambda: self._guard(frame.request, self._page_back, frame, channel))
+            self._when_readable(frame.request, channel, lambda: self._page_back(frame, channel))
         elif frame.since_ms is not None:
             pages.check_start(frame)
             self._find_time(frame.request, channel, frame.since_ms, lambda start: self._page(frame, channel, start))
         else:
             pages.check_start(frame)
-            self._when_readable(channel, lambda: self._guard(frame.request, self._page, frame, channel, None))
+            self._when_readable(frame.request, channel, lambda: self._page(frame, channel, None))
 
     def _page(self, frame: f.History, channel: Channel, start: Start | None) -> None:
         start = start or pages.start_at(channel, frame)
@@ -382,7 +382,7 @@ class ClientConnection:
 
     def info(self, frame: f.Info) -> None:
         channel = self._named(frame.channel)
-        self._when_readable(channel, lambda: self._reply(frame.request, self._describe(channel)))
+        self._when_readable(frame.request, channel, lambda: self._reply(frame.request, self._describe(channel)))
 
     def _describe(self, channel: Channel) -> dict[str, Any]:
         rule = channel.retention(self._engine.config.retention)
@@ -400,7 +400,7 @@ class ClientConnection:
         if max(len(frame.prefix.encode()), len((frame.after or "").encode())) > limits.CHANNEL_NAME_BYTES_MAX:
             text = f"prefix and after have at most {limits.CHANNEL_NAME_BYTES_MAX} bytes, as names have"
             raise ProtocolError(ErrorCode.BAD_BODY, text)
-        self._engine.after_commit(lambda: self._list(frame))
+        self._after_commit(frame.request, lambda: self._list(frame))
 
     def _list(self, frame: f.List) -> None:
         """As many rows as were asked for and fit a REPLY."""
@@ -412,18 +412,18 @@ class ClientConnection:
     def delete(self, frame: f.Delete) -> None:
         channel = self._named(frame.channel)
         self._engine.delete(channel)
-        self._engine.after_commit(lambda: self._reply(frame.request, {"epoch": channel.epoch}))
+        self._after_commit(frame.request, lambda: self._reply(frame.request, {"epoch": channel.epoch}))
 
     def truncate(self, frame: f.Truncate) -> None:
         channel = self._named(frame.channel)
-        self._when_readable(channel, lambda: self._guard(frame.request, self._truncate, frame, channel))
+        self._when_readable(frame.request, channel, lambda: self._truncate(frame, channel))
 
     def _truncate(self, frame: f.Truncate, channel: Channel) -> None:
         if frame.before > channel.last + 1:
             text = f"before {frame.before} is ahead of the last offset, {channel.last}"
             raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
         self._engine.truncate(channel, frame.before)
-        self._engine.after_commit(lambda: self._reply(frame.request, {"first": channel.first}))
+        self._after_commit(frame.request, lambda: self._reply(frame.request, {"first": channel.first}))
 
     def configure(self, frame: f.Configure) -> None:
         channel = self._named(frame.channel)
@@ -435,7 +435,7 @@ class ClientConnection:
         own = channel.own_retention | frame.retention
         self._engine.configure(channel, {key: value for key, value in own.items() if value is not None})
         rule = channel.retention(self._engine.config.retention)
-        self._engine.after_commit(lambda: self._reply(frame.request, {"retention": rule.as_dict()}))
+        self._after_commit(frame.request, lambda: self._reply(frame.request, {"retention": rule.as_dict()}))
 
     # --- small help ---------------------------------------------------------------------------------------
 
@@ -462,35 +462,37 @@ class ClientConnection:
     def _reply(self, request: int, result: dict[str, Any]) -> None:
         self.send(f.encode(f.Reply(request, result)))
 
-    def _when_readable(self, channel: Channel, answer: Callable[[], None]) -> None:
+    def _when_readable(self, request: int, channel: Channel, answer: Callable[[], None]) -> None:
         """An answer must not tell of anything that a crash could take back (PROTOCOL.md 2.1)."""
         if channel.settled:
-            answer()
+            self._guard(request, answer)
         else:
-            self._engine.after_commit(answer)
+            self._after_commit(request, answer)
 
-    def _guard(self, request: int, call: Callable[..., None], *args: Any) -> None:
-        """Refusals that come after the handler has returned."""
+    def _after_commit(self, request: int, answer: Callable[[], None]) -> None:
+        self._engine.after_commit(lambda: self._guard(request, answer))
+
+    def _guard(self, request: int, answer: Callable[[], None]) -> None:
+        """What goes wrong in a late answer ends with this connection: the others wait behind it."""
         try:
-            call(*args)
+            answer()
+        except Damaged as damage:
+            self._engine.counters.damaged += 1
+            logger.error("damaged: %s", damage)
+            self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
         except ProtocolError as error:
             self._refuse(request, error)
+        except Exception:
+            logger.exception("request %d failed", request)
+            self._refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def _read(self, request: int, done: Callable[[Any], None], call: Callable[..., Any], *args: Any) -> None:
         """Runs a log's read aside, then `done` with its result here."""
 
         def finished(future: Future[Any]) -> None:
-            if self._closed or future.cancelled():
-                return
-            try:
-                done(future.result())
-            except Damaged as damage:
-                logger.error("damaged: %s", damage)
-                self._engine.counters.damaged += 1
-                self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
-            except ProtocolError as error:
-                self._refuse(request, error)
-            self._engine.outbox.flush()
+            if not self._closed and not future.cancelled():
+                self._guard(request, lambda: done(future.result()))
+                self._engine.outbox.flush()
 
         self._engine.feeder.read(finished, call, *args)
 

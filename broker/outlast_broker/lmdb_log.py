@@ -161,14 +161,15 @@ class LmdbLog:
     def _cut(self, txn: lmdb.Transaction, cut: Cut) -> bool:
         """Whether more is left to erase than one commit should."""
         with txn.cursor(db=self._chunks) as cursor:
-            if not cursor.set_range(_PAIR.pack(cut.number, 0)):
-                return False
+            there = cursor.set_range(_PAIR.pack(cut.number, 0))
             for _ in range(CUT_CHUNKS):
-                number, first = _PAIR.unpack(cursor.key())
-                if number != cut.number or first == _HEAD_MARK:
+                if not there or not _is_chunk(cursor, cut.number):
                     return False
-                if chunk.facts(cursor.value()).last >= cut.first or not cursor.delete():
+                if chunk.facts(cursor.value()).last >= cut.first:
                     return False
+                cursor.delete()
+                # Deleting moves to the next key, or to none behind the last.
+                there = bool(cursor.key())
         return True
 
     def _set_due(self, txn: lmdb.Transaction, due: Due) -> None:
