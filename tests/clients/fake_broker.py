@@ -16,6 +16,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import outlast
@@ -36,6 +37,7 @@ from outlast_protocol.frames import (
     Subscribe,
     Subscribed,
     Welcome,
+    encode,
 )
 
 F = TypeVar("F", bound=Frame)
@@ -73,6 +75,7 @@ class Line(asyncio.Protocol):
         self._arrived: asyncio.Queue[Frame | Malformed] = asyncio.Queue()
         self._transport: asyncio.Transport | None = None
         self._tokens = 0
+        self.reads = 0
         self.bytes_said = 0
         self.bytes_left: int | None = None
         self.ended = asyncio.Event()
@@ -82,6 +85,7 @@ class Line(asyncio.Protocol):
         self._broker.connected(self)
 
     def data_received(self, data: bytes) -> None:
+        self.reads += 1
         for frame in self._codec.receive(data):
             self._arrived.put_nowait(frame)
             self._broker.arrived(self, frame)
@@ -117,6 +121,15 @@ class Line(asyncio.Protocol):
         self.bytes_left -= min(len(data), self.bytes_left)
         if not self.bytes_left:
             self._transport.close()
+
+    def say_early(self, frame: Frame) -> None:
+        """To a client that has not been greeted, whatever it has said; then the connection ends."""
+        self.write(encode(frame))
+        self.close()
+
+    def stop_reading(self) -> None:
+        assert self._transport is not None
+        self._transport.pause_reading()
 
     def cut(self) -> None:
         """Ends the connection at once."""
@@ -201,6 +214,10 @@ class FakeBroker:
         for line in self.lines:
             line.cut()
             await line.ended.wait()
+
+    def remove_socket(self) -> None:
+        """What is left of a broker that stopped."""
+        Path(self.path).unlink(missing_ok=True)
 
     def connected(self, line: Line) -> None:
         self.on_connect(line)

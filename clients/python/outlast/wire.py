@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
-from outlast_protocol import Connection, Malformed, Role
+from outlast_protocol import Connection, Malformed, ProtocolError, Role
 from outlast_protocol.frames import Frame, Hello, Ping
 from outlast_protocol.heartbeat import Beat, beat
 
-from .errors import Closed, ConnectionLost, OutlastError, from_codec
+from .errors import Closed, ConnectFailed, ConnectionLost, OutlastError, from_codec
 
 RECEIVE_BYTES = 262_144
 GREETING_TIMEOUT_MS = 5_000
@@ -134,8 +134,13 @@ class Wire(asyncio.BufferedProtocol):
                 return
             self._owner.received(self, frame)
         if self._codec.failure is not None:
-            self.fail(from_codec(self._codec.failure))
+            self.fail(self._misunderstood(self._codec.failure))
         self.flush()
+
+    def _misunderstood(self, error: ProtocolError) -> OutlastError:
+        if self.is_open:
+            return from_codec(error)
+        return ConnectFailed(f"what answers there is no Outlast broker ({error.message})")
 
     def eof_received(self) -> None:
         """The transport closes itself then."""
