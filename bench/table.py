@@ -1,0 +1,91 @@
+"""Results as text: one line per run, and a table of medians."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+COLUMNS = (
+    ("delivered/s", "delivered_per_s", ",.0f"),
+    ("acked/s", "acked_per_s", ",.0f"),
+    ("server us/msg", "server_us_per_message", ".2f"),
+    ("server cores", "server_cores", ".2f"),
+    ("client cores", "client_cores", ".2f"),
+    ("p50 ms", "delivery_p50_ms", ".2f"),
+    ("p99 ms", "delivery_p99_ms", ".2f"),
+    ("p99.9 ms", "delivery_p999_ms", ".2f"),
+    ("ack p50 ms", "ack_p50_ms", ".2f"),
+    ("ack p99 ms", "ack_p99_ms", ".2f"),
+    ("disk MB/s", "disk_mb_per_s", ".1f"),
+    ("RSS MB", "rss_mb", ".0f"),
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    head = f"{row['scenario']:14} {row['case']:16} {row['system']:18} run {row['run']}"
+    if "failed" in row:
+        return f"{head}  FAILED {row['failed']}"
+    parts = [f"{title} {number(row.get(key), form)}" for title, key, form in COLUMNS if key in row]
+    return "  ".join([head, *parts, *flags(row)])
+
+
+def number(value: Any, form: str) -> str:
+    return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else format(value, form)
+
+
+def flags(row: dict[str, Any]) -> list[str]:
+    """What a reader of the figures must know before believing them."""
+    found = []
+    if row.get("client_bound"):
+        found.append("client-bound")
+    if row.get("foreign_cores", 0) > 0.15:
+        found.append(f"noisy({row['foreign_cores']:.2f})")
+    if row.get("complete") is False:
+        found.append("NOT COMPLETE")
+    return found
+
+
+def render(rows: Iterable[dict[str, Any]]) -> str:
+    """A block per scenario and case; a line per system: median (min-max) over its runs."""
+    blocks: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        blocks.setdefault((row["scenario"], row["case"]), {}).setdefault(row["system"], []).append(row)
+    return "\n\n".join(_block(*key, systems) for key, systems in blocks.items())
+
+
+def _block(scenario: str, case: str, systems: dict[str, list[dict[str, Any]]]) -> str:
+    rows = [row for runs in systems.values() for row in runs]
+    columns = [column for column in COLUMNS if any(_shown(row.get(column[1])) for row in rows)]
+    lines = [["system", *(title for title, _, _ in columns), "notes"]]
+    for system, runs in systems.items():
+        lines.append([system, *(spread([row.get(key) for row in runs], form) for _, key, form in columns), notes(runs)])
+    return f"{scenario}: {case}\n{align(lines)}"
+
+
+def _shown(value: Any) -> bool:
+    return number(value, "") not in ("-", "0.0", "0")
+
+
+def spread(values: Sequence[Any], form: str) -> str:
+    """`median (min-max)`; one value stands alone."""
+    there = [value for value in values if number(value, form) != "-"]
+    if not there:
+        return "-"
+    middle = format(median(there), form)
+    return middle if len(there) == 1 else f"{middle} ({min(there):{form}}-{max(there):{form}})"
+
+
+def notes(runs: Sequence[dict[str, Any]]) -> str:
+    """Flags of all runs, and how many failed."""
+    found = {flag.partition("(")[0]: None for row in runs for flag in flags(row)}
+    failed = [row["failed"] for row in runs if "failed" in row]
+    return ", ".join([*found, *(f"{len(failed)} failed: {text[:60]}" for text in failed[:1])])
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[index]) for row in lines) for index in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines
+    )
