@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.batch import HEAD, spans, stamp
-from outlast_protocol.frames import UNCONDITIONAL
 
 from . import chunk
 from .chunk import CHUNK_BYTES, MERGE_BYTES
@@ -100,7 +99,7 @@ class Channel:
     # --- publishing ---------------------------------------------------------------------------------------
 
     def check_condition(self, if_offset: int) -> None:
-        if if_offset not in (UNCONDITIONAL, self.assigned):
+        if if_offset != self.assigned:
             text = f"the channel's last offset is {self.assigned}, not {if_offset}"
             raise ProtocolError(ErrorCode.OFFSET_MISMATCH, text, last=self.assigned)
 

@@ -42,7 +42,8 @@ class ClientConnection:
 
     __slots__ = (
         "_closed", "_engine", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
-        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "producer", "serving", "subscriptions",
+        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "heard_ms", "producer", "serving",
+        "subscriptions",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -56,6 +57,7 @@ class ClientConnection:
         self._holds = 0
         self._closed = False
         self.client = b""
+        self.heard_ms = 0
         self.producer: tuple[int, int] | None = None
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
@@ -69,6 +71,7 @@ class ClientConnection:
     def receive(self, data: bytes) -> None:
         """Handles every frame that `data` completes, then writes what there is to say."""
         self._received_ms = clock.steady_ms()
+        self.heard_ms = clock.now_ms()
         self._engine.counters.bytes_in += len(data)
         handlers = LEAVING_HANDLERS if self._engine.leaving else HANDLERS
         for frame in self._protocol.receive(data):
@@ -202,6 +205,8 @@ class ClientConnection:
         self._engine.check_writable()
 
     def hello(self, frame: f.Hello) -> None:
+        if self._protocol.failure is not None:
+            return  # what came with it breaks the rules: that is the answer
         if f.VERSION not in frame.versions:
             text = f"the client speaks versions {frame.versions[:8]}, this broker {f.VERSION}"
             self._fail(ProtocolError(ErrorCode.UNSUPPORTED_VERSION, text))

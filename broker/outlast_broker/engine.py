@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.batch import check_batch
-from outlast_protocol.frames import Publish, Resync, ack_word, deliver_head, encode, encode_acks
+from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, deliver_head, encode, encode_acks
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, retention
@@ -182,8 +182,9 @@ class Engine:
                 self.counters.duplicates += 1
                 self._acknowledge(connection, ack_word(request, True), duplicate)
                 return
-        channel.check_condition(if_offset)
-        stamped = channel.accept(batch, records, clock.now_ms())
+        if if_offset != UNCONDITIONAL:
+            channel.check_condition(if_offset)
+        stamped = channel.accept(batch, records, connection.heard_ms)
         offset = channel.assigned - records + 1
         if sequence:
             channel.producers.note(producer, epoch, sequence, offset)
@@ -193,8 +194,9 @@ class Engine:
         fresh = group.fresh.get(channel)
         if fresh is None:
             fresh = group.fresh[channel] = ([], [])
-        fresh[0].append(offset)
-        fresh[1].append(stamped)
+        firsts, batches = fresh
+        firsts.append(offset)
+        batches.append(stamped)
         self.counters.records_in += records
         self._acknowledge(connection, request, offset)
 

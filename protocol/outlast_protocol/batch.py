@@ -47,6 +47,7 @@ HEAD = Struct("<IIQQBBHII")
 STAMP = Struct("<IIQQ")
 _PLACE = Struct("<QQ")
 HEAD_BYTES = HEAD.size
+_head: Callable[[bytes, int], tuple[int, int, int, int, int, int, int, int, int]] = HEAD.unpack_from
 STAMP_BYTES = STAMP.size
 KIND_RECORDS = 0
 # Only small label tables are remembered: what a peer can make us keep stays around 20 MB.
@@ -323,10 +324,6 @@ def _pack_labels(labels: dict[tuple[object, ...], int]) -> bytes:
     packed: bytes = msgpack.packb(rows)
     read_labels(packed)
     return packed
-
-
-def _head(batch: bytes, start: int) -> tuple[int, int, int, int, int, int, int, int, int]:
-    return HEAD.unpack_from(batch, start)
 
 
 def _bad(message: str) -> ProtocolError:

@@ -7,6 +7,7 @@ This file does not know which role it plays except through TRANSITIONS, so both 
 from __future__ import annotations
 
 from enum import Enum
+from struct import Struct
 from typing import Any
 
 from .errors import ErrorCode, ProtocolError
@@ -14,10 +15,11 @@ from .frames import (
     BY_CLASS,
     BY_NUMBER,
     BYTES_MIN,
-    HEADER,
     HEADER_BYTES,
+    SPECS,
     Error,
     Frame,
+    FrameSpec,
     GoAway,
     Hello,
     Malformed,
@@ -46,7 +48,13 @@ TRANSITIONS: dict[type[Any], dict[State, State]] = {
     GoAway: {State.OPEN: State.LEAVING, State.LEAVING: State.LEAVING},
     Error: {state: state for state in (State.CONNECTING, State.GREETED, State.OPEN, State.LEAVING)},
 }
-_TALKING = frozenset({State.OPEN, State.LEAVING})
+_TALKING = (State.OPEN, State.LEAVING)
+_PLAIN: dict[Role, dict[int, FrameSpec]] = {
+    role: {spec.number: spec for spec in SPECS if spec.sender & role and spec.cls not in TRANSITIONS}
+    for role in (Role.CLIENT, Role.BROKER)
+}
+# A header whose flags and reserved bytes are zero reads as its length and its type.
+_LENGTH_AND_TYPE = Struct("<II")
 
 
 class Connection:
@@ -96,24 +104,38 @@ class Connection:
     def _split(self, data: bytes, frames: list[Frame | Malformed]) -> int:
         """Decodes every whole frame of `data`; returns where the rest begins."""
         start, size = 0, len(data)
-        header, specs = HEADER.unpack_from, BY_NUMBER
+        header = _LENGTH_AND_TYPE.unpack_from
+        plain = self._plain()
         self._need = HEADER_BYTES
         while size - start >= HEADER_BYTES:
-            length, number, flags, zero = header(data, start)
-            spec = specs.get(number)
-            if flags or zero or spec is None or not BYTES_MIN[number] <= length <= spec.bytes_max:
-                raise self._refusal(length, number, flags or zero)
-            if self.state not in _TALKING or spec.cls in TRANSITIONS or not spec.sender & self._peer:
-                self._check(spec.cls, self._peer)
+            length, number = header(data, start)
+            spec = plain.get(number)
+            if spec is None or not BYTES_MIN[number] <= length <= spec.bytes_max:
+                spec = self._examine(length, number)
             end = start + length
             if end > size:
                 self._need = length
                 return start
             frame = spec.decode(data, start, end)
             frames.append(frame)
-            self._move(type(frame))
             start = end
+            if number not in plain:
+                self._move(type(frame))
+                plain = self._plain()
         return start
+
+    def _plain(self) -> dict[int, FrameSpec]:
+        """The frames that may come now and change nothing: nearly all that ever come."""
+        return _PLAIN[self._peer] if self.state in _TALKING else {}
+
+    def _examine(self, length: int, word: int) -> FrameSpec:
+        """Every rule of PROTOCOL.md 3.1 and 3.3; `word` is the type with flags and reserved bytes above it."""
+        number, reserved = word & 0xFF, word >> 8
+        spec = BY_NUMBER.get(number)
+        if reserved or spec is None or not BYTES_MIN[number] <= length <= spec.bytes_max:
+            raise self._refusal(length, number, reserved)
+        self._check(spec.cls, self._peer)
+        return spec
 
     def _check(self, cls: type[Any], sender: Role) -> None:
         """Refuses a frame that TRANSITIONS or its sender do not allow here (PROTOCOL.md 3.3)."""

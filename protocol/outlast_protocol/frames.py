@@ -272,11 +272,12 @@ _CREDIT = Struct("<8xQI")
 _DELIVER = Struct("<8xQ")
 _PAGE = Struct("<8xIQQQQ")
 _DUPLICATE = 1 << 32
+# Makes a NamedTuple from a tuple without a call into Python: PUBLISH is what most frames are.
+_new_tuple = tuple.__new__
 
 
 def _decode_publish(data: bytes, start: int, end: int) -> Publish:
-    request, number, sequence, if_offset = _PUBLISH.unpack_from(data, start)
-    return Publish(request, number, sequence, if_offset, data[start + 36 : end])
+    return _new_tuple(Publish, (*_PUBLISH.unpack_from(data, start), data[start + 36 : end]))
 
 
 def _decode_published(data: bytes, start: int, end: int) -> Published:
