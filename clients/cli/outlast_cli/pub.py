@@ -17,7 +17,7 @@ from .exits import Exit, Failure
 from .failures import explain
 from .lines import LINE_BYTES_MAX, Lines
 from .options import broker_options
-from .quantities import show_bytes, show_count
+from .quantities import show_count
 from .session import channel_of, run_session, say
 from .terminal import is_terminal, table
 
@@ -184,7 +184,7 @@ class LineRun:
 def line_data(line: bytes | None, is_json: bool) -> Data:
     """JSON where asked for, else text; what is not UTF-8 stays bytes. Raises ValueError."""
     if line is None:
-        raise ValueError(f"longer than {show_bytes(LINE_BYTES_MAX)}: split it")
+        raise ValueError(f"longer than {show_count(LINE_BYTES_MAX, 'byte')}: split it")
     if is_json:
         try:
             value: Data = json.loads(line)

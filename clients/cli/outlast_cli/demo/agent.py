@@ -37,8 +37,8 @@ def library_files(folder: Path, seed: int) -> list[Path]:
 class Report:
     """Writes to the channel and counts what the broker acknowledged, in the order of its offsets."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
         self._loop = asyncio.get_running_loop()
         self._latest: asyncio.Future[Ack] | None = None
         self._told_s = 0.0
@@ -47,8 +47,16 @@ class Report:
         self.duplicates = 0
         self.file = ""
 
+    def begin(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def on_state(self, state: str, reason: str) -> None:
+        self.tell_progress()
+        tell("state", state=state)
+
     async def write(self, name: str, data: Data) -> None:
         """Does not wait for the acknowledgement, only for room in the client's buffer."""
+        assert self._channel is not None
         try:
             future = self._channel.publish_nowait(data, name=name)
         except BufferFull:
@@ -136,11 +144,10 @@ async def perform(url: str, seconds: float, seed: int) -> None:
     folder = Path(sysconfig.get_path("stdlib"))
     files = library_files(folder, seed)
 
-    def on_state(state: str, reason: str) -> None:
-        tell("state", state=state)
-
-    async with outlast.connect(url, client_id="agent", on_state=on_state, backoff_cap_ms=BACKOFF_CAP_MS) as client:
-        report = Report(client.channel(CHANNEL))
+    report = Report()
+    client = outlast.connect(url, client_id="agent", on_state=report.on_state, backoff_cap_ms=BACKOFF_CAP_MS)
+    async with client:
+        report.begin(client.channel(CHANNEL))
         end_s = asyncio.get_running_loop().time() + seconds
         await Agent(report, folder, end_s).work(files)
         await report.write(END, "")

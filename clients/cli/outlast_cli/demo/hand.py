@@ -24,8 +24,8 @@ class Victim(Protocol):
 async def carry_out(plan: Sequence[Act], victims: Mapping[str, Victim], screen: Screen) -> None:
     for act in plan:
         await asyncio.sleep(act.at_s - screen.elapsed_s)
-        await victims[act.target].suffer(act.deed)
         screen.say(f"{act.target}: {_DONE[act.deed]}", "red" if act.target == BROKER else "yellow")
+        await victims[act.target].suffer(act.deed)
         await asyncio.sleep(act.hold_s)
         await victims[act.target].recover(act.deed)
         screen.say(f"{act.target}: {_UNDONE[act.deed]}")

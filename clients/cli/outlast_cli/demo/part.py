@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 CHANNEL = "demo:report"
@@ -29,4 +30,5 @@ async def _while_staged(main: Coroutine[Any, Any, None]) -> None:
     task = loop.create_task(main)
     stdin = sys.stdin.fileno()
     loop.add_reader(stdin, lambda: None if os.read(stdin, 1) else task.cancel())
-    await task
+    with suppress(asyncio.CancelledError):
+        await task

@@ -7,6 +7,7 @@ import re
 import signal
 from pathlib import Path
 
+from ..quantities import show_count
 from .child import Child, News
 from .line import Line
 from .plan import Deed
@@ -83,7 +84,8 @@ class Agent:
     def _enter(self, state: str) -> None:
         """Only `open` is a connection; the agent writes on without one."""
         if state == "open" and self.view.state == "alone":
-            self._screen.say("agent: the broker is back, resending what was not acknowledged")
+            waiting = show_count(self.view.written - self.view.acknowledged, "record")
+            self._screen.say(f"agent: the broker is back, sends {waiting} not acknowledged so far", "green")
         if state == "waiting" and self.view.state == "writing":
             self._screen.say("agent: lost the broker, works on")
         if state in ("open", "waiting"):
@@ -132,9 +134,7 @@ class Viewer:
         elif kind == "state" and news["state"] == "waiting" and self.view.state == "live":
             self.view.state = "waiting"
         elif kind == "back":
-            count, first = news["replayed"], news["first"]
-            missed = f"replayed {count:,} records from {first:,}" if count else f"had missed nothing before {first:,}"
-            self._screen.say(f"{self.name} back: {missed}", "green")
+            self._screen.say(f"{self.name} {return_text(**news)}", "green")
         elif kind == "resync":
             self._screen.say(f"{self.name}: RESYNC, the channel was {news['reason']}", "red")
         elif kind == "end":
@@ -148,3 +148,9 @@ class Viewer:
         )  # fmt: skip
         if self.child.is_running:
             view.state = "live"
+
+
+def return_text(first: int, replayed: int) -> str:
+    if not replayed:
+        return f"back: had missed nothing before {first:,}"
+    return f"back: replayed {show_count(replayed, 'record')} from {first:,}"

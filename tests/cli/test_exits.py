@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from outlast_broker import serve
+from outlast_cli import exits
+from outlast_cli.exits import MEANINGS, Exit, Failure
+
+
+def test_every_code_is_explained() -> None:
+    assert set(MEANINGS) == set(Exit)
+    table = exits.exit_table()
+    readme = (Path(exits.__file__).parents[0] / "README.md").read_text()
+    for code, meaning in MEANINGS.items():
+        assert f"{code:>3}  {meaning}" in table
+        assert f"{code} " in readme
+
+
+def test_the_brokers_codes_are_the_same() -> None:
+    codes = (serve.EXIT_DAMAGED, serve.EXIT_UNAVAILABLE, serve.EXIT_IN_USE, serve.EXIT_STORE_FAILED)
+    assert codes == (Exit.DAMAGED, Exit.UNAVAILABLE, Exit.IN_USE, Exit.STORE_FAILED)
+
+
+def test_a_failure_is_one_line() -> None:
+    failure = Failure("too bad", Exit.UNREACHABLE)
+    assert isinstance(failure, click.ClickException)
+    assert (failure.message, failure.code) == ("too bad", 3)

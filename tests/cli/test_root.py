@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+from outlast_cli.exits import Exit
+from outlast_cli.root import VERBS, Root, root
+
+
+def test_help_names_verbs_and_exit_codes() -> None:
+    result = CliRunner().invoke(root, ["--help"])
+    assert result.exit_code == 0
+    for verb in VERBS:
+        assert f"  {verb} " in result.stdout
+    assert "  4  records were skipped, and --fail-on-resync was given" in result.stdout
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(root, ["--version"])
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "outlast")
+
+
+def test_no_such_verb() -> None:
+    result = CliRunner().invoke(root, ["subscribe"])
+    assert result.exit_code == Exit.USAGE
+    assert "No such command 'subscribe'" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [name for name in VERBS if name != "channels"])
+def test_every_verb_explains_itself(verb: str) -> None:
+    result = CliRunner().invoke(root, [verb, "--help"])
+    assert result.exit_code == 0
+    assert f"Usage: root {verb}" in result.stdout or f"Usage: outlast {verb}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(KeyboardInterrupt(), Exit.INTERRUPTED), (click.Abort(), Exit.INTERRUPTED), (click.UsageError("x"), Exit.USAGE)],
+)
+def test_how_verbs_may_end(raised: BaseException, code: Exit) -> None:
+    def verb() -> None:
+        raise raised
+
+    assert Root()._run(verb) == code
+
+
+def test_a_verbs_own_code_counts() -> None:
+    assert Root()._run(lambda: Exit.RESYNC) == 4
+    assert Root()._run(lambda: None) == 0

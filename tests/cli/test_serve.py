@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from outlast_broker.address import UnixAddress, parse_address
+from outlast_broker.config import Config
+from outlast_broker.retention import Retention
+from outlast_cli.exits import Exit
+from outlast_cli.root import root
+from outlast_cli.serve import check_listen, is_private, serve, url_of
+
+from . import shell
+
+
+def config_from(monkeypatch: pytest.MonkeyPatch, *arguments: str, **env: str) -> Config:
+    """What `outlast serve` would run with."""
+    seen: list[Config] = []
+
+    def run(config: Config, ready: object) -> int:
+        seen.append(config)
+        return 0
+
+    monkeypatch.setattr("outlast_broker.serve.serve", run)
+    result = CliRunner().invoke(root, ["serve", *arguments], env=env)
+    assert result.exit_code == 0, result.output
+    return seen[0]
+
+
+def test_the_defaults_are_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_from(monkeypatch) == Config()
+
+
+def test_every_setting_of_the_broker_has_an_option() -> None:
+    names = {parameter.name for parameter in serve.params}
+    assert names >= (set(Config.__dataclass_fields__) | set(Retention.__dataclass_fields__)) - {"retention"}
+
+
+def test_every_option_can_come_from_the_environment() -> None:
+    for option in serve.params:
+        assert option.envvar == "OUTLAST_" + option.opts[0].removeprefix("--").upper().replace("-", "_")
+
+
+def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from(
+        monkeypatch,
+        *("--listen", "127.0.0.1:0", "--listen", "unix:/tmp/x", "--retain-age", "7d", "--retain-records", "9"),
+        *("--retain-bytes", "100MiB", "--idle-ttl", "30d", "--disk-reserve", "1GiB", "--drain-time", "10s"),
+    )
+    assert config.listen == ("127.0.0.1:0", "unix:/tmp/x")
+    assert config.retention == Retention(604_800_000, 9, 100 << 20, 30 * 86_400_000)
+    assert (config.disk_reserve_bytes, config.drain_ms) == (1 << 30, 10_000)
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from(
+        monkeypatch, OUTLAST_LISTEN="127.0.0.1:1 [::1]:2", OUTLAST_MEMORY="1", OUTLAST_RETAIN_AGE="1h", OUTLAST_DATA="x"
+    )
+    assert config.listen == ("127.0.0.1:1", "[::1]:2")
+    assert (config.data, config.retention.age_ms) == (None, 3_600_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--retain-bytes", "5zib"], "'5zib' is no size: allowed is"),
+        (["--retain-age", "5"], "'5' is no duration: allowed are"),
+        (["--retain-records", "-1"], "-1 is not in the range"),
+        (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT or unix:PATH"),
+        (["--listen", "0.0.0.0:6180"], "no authentication yet"),
+        (["--memory", "--data", "x"], "give one of them"),
+        (["--log-level", "loud"], "'debug', 'info', 'warning', 'error'"),
+    ],
+)
+def test_mistakes(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(root, ["serve", *arguments])
+    assert result.exit_code == Exit.USAGE
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/x"])
+def test_loopback_is_private(address: str) -> None:
+    assert is_private(parse_address(address))
+    check_listen([address], insecure=False)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"])
+def test_everything_else_needs_a_word(address: str) -> None:
+    with pytest.raises(click.UsageError, match="--insecure-no-auth"):
+        check_listen(["127.0.0.1:1", address], insecure=False)
+    check_listen([address], insecure=True)
+
+
+def test_urls() -> None:
+    assert url_of(parse_address("[::1]:6180")) == "outlast://[::1]:6180"
+    assert url_of(UnixAddress("/a b/c")) == "outlast+unix:///a%20b/c"
+
+
+def first_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    return process.stderr.readline().decode()
+
+
+def test_memory_says_so_loudly_and_ends_in_order() -> None:
+    with shell.start("serve", "--memory", "--listen", "127.0.0.1:0") as broker:
+        line = first_line(broker)
+        assert line.startswith("outlast: ready at outlast://127.0.0.1:")
+        assert "IN MEMORY" in line
+        broker.send_signal(signal.SIGINT)
+        assert broker.wait(shell.TIMEOUT_S) == Exit.OK
+
+
+def test_one_line_for_each_address(tmp_path: Path) -> None:
+    arguments = ("--listen", "127.0.0.1:0", "--listen", f"unix:{tmp_path}/s", "--data", str(tmp_path / "data"))
+    with shell.start("serve", *arguments) as broker:
+        assert "ready at outlast://127.0.0.1:" in first_line(broker)
+        assert f"ready at outlast+unix://{tmp_path}/s (records in {tmp_path}/data)" in first_line(broker)
+        second = shell.run("serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"))
+        assert second.code == Exit.IN_USE
+        assert "is in use by another Outlast broker" in second.err
+        broker.send_signal(signal.SIGTERM)
+        assert broker.wait(shell.TIMEOUT_S) == Exit.OK
+
+
+def test_a_folder_that_cannot_be_listened_in(tmp_path: Path) -> None:
+    done = shell.run("serve", "--memory", "--listen", f"unix:{tmp_path}/nowhere/s")
+    assert done.code == Exit.UNAVAILABLE
+    assert "cannot listen" in done.err
