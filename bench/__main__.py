@@ -94,12 +94,18 @@ def run_all(
         scenario = SCENARIOS[name]
         for number in range(runs):
             for case in (case for case in scenario.CASES if cases in case):
-                for system in systems:
+                for system in fitting(scenario, systems):
                     result = run_one(plan, folder / f"{len(results)}", system, scenario, case)
                     row = {"scenario": name, "case": case, "system": system.name, "run": number, **result}
                     results.append(row)
                     print(table.line(row), file=sys.stderr, flush=True)
     return results
+
+
+def fitting(scenario: ModuleType, systems: Sequence[System]) -> list[System]:
+    """Some scenarios need what only one system has; the others' absence is said once, by `main`."""
+    only: Sequence[str] = getattr(scenario, "ONLY", ())
+    return [system for system in systems if not only or system.name in only]
 
 
 def run_one(plan: Plan, folder: Path, system: System, scenario: ModuleType, case: str) -> dict[str, Any]:

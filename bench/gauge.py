@@ -43,12 +43,13 @@ def between(begin: Reading, end: Reading) -> dict[str, Any]:
     client_s = end.client_cpu_s - begin.client_cpu_s
     delivered = end.delivered - begin.delivered
     acked = end.acked - begin.acked
+    messages = max(delivered, acked)
     foreign_s = end.busy_s - begin.busy_s - server_s - client_s
     return {
         "seconds": seconds,
         "delivered_per_s": delivered / seconds,
         "acked_per_s": acked / seconds,
-        "server_us_per_message": server_s * 1e6 / max(delivered, acked, 1),
+        "server_us_per_message": server_s * 1e6 / messages if messages else None,
         "server_cores": server_s / seconds,
         "server_threads_cores": _threads(begin, end, seconds),
         "client_cores": client_s / seconds,

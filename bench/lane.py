@@ -61,11 +61,11 @@ class Feed:
 
     __slots__ = ("delivered", "lane", "latencies", "mark", "next", "unspent")
 
-    def __init__(self, lane: Lane, latencies: array[float]) -> None:
+    def __init__(self, lane: Lane, latencies: array[float], start: str | int = "latest") -> None:
         self.lane = lane
         self.latencies = latencies
-        self.delivered = 0
-        self.mark = 0
+        self.delivered = start if isinstance(start, int) else 0
+        self.mark = len(lane.marks) if isinstance(start, int) else 0
         self.next = 0
         self.unspent = 0
         lane.feeds.append(self)

@@ -25,12 +25,15 @@ class Load:
     def __init__(self, batched: bool = True, closed_loop: bool = True, message_bytes: int = 64) -> None:
         self.batched = batched
         self.closed_loop = closed_loop
-        self.message = (bytes(range(33, 127)) * (message_bytes // 94 + 1))[:message_bytes]
+        self.set_message(message_bytes)
         self.running = False
-        self.leaving = False
         self.ack_latencies: array[float] = array("d")
         self.latencies: array[float] = array("d")
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def set_message(self, size: int) -> None:
+        """Printable, so that it may travel as text where a system wants that."""
+        self.message = (bytes(range(65, 91)) * (size // 26 + 1))[:size]
 
     def fail(self, error: BaseException) -> None:
         if not self.failure.done():
@@ -42,12 +45,17 @@ class Load:
 
 
 class Link(asyncio.Protocol):
-    """One load connection. `ready` is done when the server has answered everything that opening it takes."""
+    """One load connection. `ready` is done when the server has answered everything that opening it takes.
+
+    `expected`: the connection's end is meant, and no failure.
+    """
 
     def __init__(self, load: Load, lanes: Sequence[Lane]) -> None:
         self.load = load
         self.lanes = lanes
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened_s = 0.0
+        self.expected = False
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,16 +69,15 @@ class Link(asyncio.Protocol):
 
     def opened(self) -> None:
         if not self.ready.done():
+            self.opened_s = perf_counter()
             self.ready.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        failure = LoadFailed(f"the server closed a connection: {error!r}")
-        if not self.ready.done():
-            self.ready.set_exception(failure)
-        if not self.load.leaving:
-            self.load.fail(failure)
+        if not self.expected:
+            self.load.fail(LoadFailed(f"the server closed a connection: {error!r}"))
 
     def close(self) -> None:
+        self.expected = True
         if hasattr(self, "transport"):
             self.transport.abort()
 
@@ -123,7 +130,7 @@ class Reader(Link):
     def __init__(self, load: Load, lanes: Sequence[Lane], start: str | int) -> None:
         super().__init__(load, lanes)
         self.start = start
-        self.feeds = [Feed(lane, load.latencies) for lane in lanes]
+        self.feeds = [Feed(lane, load.latencies, start) for lane in lanes]
 
     @property
     def delivered(self) -> int:

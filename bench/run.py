@@ -13,12 +13,14 @@ from . import gauge, machine
 from .gauge import Reading
 from .lane import Lane, percentile_ms
 from .link import Link, Load, Reader, Writer
+from .pace import Pace
 from .plan import Plan
 from .server import Server
 from .systems.system import System
 
 # Handshakes under way at once: enough to keep the server busy, few enough for its accept queue.
 HANDSHAKES = 256
+CONNECT_S = 60.0
 
 Result = dict[str, Any]
 
@@ -42,13 +44,31 @@ class Run:
 
     # --- setting up ---------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        self.server = self.system.start(self.plan, self.folder)
+    def start(self, *options: str) -> None:
+        """`options` are for the system's own command line; only scenarios that are its alone use them."""
+        self.server = self.system.start(self.plan, self.folder, options=options)
 
-    def stop(self) -> None:
-        self.load.leaving = True
+    async def restart(self) -> None:
+        """Kills the server and starts it again on its data, at its old address. All connections are gone."""
+        self._expect_ends()
+        self.server.kill()
+        await self.sleep(0.1)
+        self._close()
+        self.server = self.system.start(self.plan, self.folder, self.server.address[1])
+
+    def _expect_ends(self) -> None:
+        for link in (*self.writers, *self.readers):
+            link.expected = True
+
+    def _close(self) -> None:
         for link in (*self.writers, *self.readers):
             link.close()
+        self.writers, self.readers = [], []
+        for lane in self.lanes:
+            lane.feeds.clear()
+
+    def stop(self) -> None:
+        self._close()
         if hasattr(self, "server"):
             self.server.stop()
 
@@ -57,21 +77,30 @@ class Run:
         self.lanes += lanes
         return lanes
 
-    async def read(self, shares: Sequence[Sequence[Lane]], start: str | int = "latest") -> list[Reader]:
-        """One reader for each share of lanes."""
+    async def read(
+        self,
+        shares: Sequence[Sequence[Lane]],
+        start: str | int = "latest",
+        at_once: int = HANDSHAKES,
+        latencies: array[float] | None = None,
+    ) -> list[Reader]:
+        """One reader for each share of lanes; they note latencies in an array of their own if one is given."""
         readers = [self.system.reader(self.load, share, start) for share in shares]
         self.readers += readers
-        await self._connect(readers)
+        if latencies is not None:
+            for feed in (feed for reader in readers for feed in reader.feeds):
+                feed.latencies = latencies
+        await self._connect(readers, at_once)
         return readers
 
     async def write(self, shares: Sequence[Sequence[Lane]]) -> list[Writer]:
         writers = [self.system.writer(self.load, share) for share in shares]
         self.writers += writers
-        await self._connect(writers)
+        await self._connect(writers, HANDSHAKES)
         return writers
 
-    async def _connect(self, links: Sequence[Link]) -> None:
-        gate = asyncio.Semaphore(HANDSHAKES)
+    async def _connect(self, links: Sequence[Link], at_once: int) -> None:
+        gate = asyncio.Semaphore(at_once)
         loop = asyncio.get_running_loop()
 
         async def connect(link: Link) -> None:
@@ -81,14 +110,34 @@ class Run:
 
         connecting = asyncio.gather(*map(connect, links))
         waited: list[asyncio.Future[Any]] = [connecting, self.load.failure]
-        await asyncio.wait(waited, timeout=60.0, return_when=asyncio.FIRST_COMPLETED)
-        if self.load.failure.done():
-            connecting.cancel()
-            self.load.failure.result()
+        await asyncio.wait(waited, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
             connecting.cancel()
+            await asyncio.wait([connecting])
+            self.check()
             raise TimeoutError(f"{sum(not link.ready.done() for link in links)} connections did not open")
         connecting.result()
+
+    async def publish_once(self, count: int) -> None:
+        """`count` messages to every lane, acknowledged and delivered before this returns."""
+        now_s = perf_counter()
+        for writer in self.writers:
+            for lane in writer.lanes:
+                writer.send(lane, count, now_s)
+            writer.flush()
+        if not await self.drain():
+            raise TimeoutError(f"not everything arrived: {self.verdict(False)}")
+
+    async def preload(self, lane: Lane, messages: int) -> None:
+        """At least so many messages into a lane that has a writer, window and unit."""
+        self.load.running = True
+        for writer in self.writers:
+            writer.start()
+        while lane.acked < messages:
+            await self.sleep(0.005)
+        self.load.running = False
+        while lane.acked < lane.sent:
+            await self.sleep(0.005)
 
     # --- measuring ----------------------------------------------------------------------------------------
 
@@ -99,21 +148,36 @@ class Run:
             writer.start()
         return await self.window()
 
+    async def paced(self, rate: float, per_tick: int = 1) -> Result:
+        """Sends `rate` messages a second over all lanes; latencies count from the intended moment."""
+        Pace(self.writers, rate, per_tick).start()
+        return await self.window()
+
     async def window(self) -> Result:
         """Measures the load that is running, then stops and drains it."""
+        result = await self.measured()
+        return result | self.verdict(await self.drain())
+
+    async def measured_pace(self, rate: float) -> Result:
+        """As `paced`, without the drain."""
+        Pace(self.writers, rate).start()
+        return await self.measured()
+
+    async def measured(self) -> Result:
         await self.sleep(self.plan.warmup_s)
         self.load.forget_latencies()
         begin = self.reading()
         await self.sleep(self.plan.seconds)
-        end = self.reading()
-        latencies = self.latencies()
+        result = gauge.between(begin, self.reading()) | self.latencies()
         self.load.running = False
-        complete = await self.drain()
-        return gauge.between(begin, end) | latencies | self.verdict(complete)
+        return result | {"window_rss_mb": machine.resident_bytes(self.server.pid) / 1e6}
 
     async def sleep(self, seconds: float) -> None:
         """Fails at once when the load does."""
         await asyncio.wait([self.load.failure], timeout=seconds)
+        self.check()
+
+    def check(self) -> None:
         if self.load.failure.done():
             self.load.failure.result()
 

@@ -18,7 +18,22 @@ COLUMNS = (
     ("p99.9 ms", "delivery_p999_ms", ".2f"),
     ("ack p50 ms", "ack_p50_ms", ".2f"),
     ("ack p99 ms", "ack_p99_ms", ".2f"),
+    ("quiet p50 ms", "quiet_p50_ms", ".2f"),
+    ("quiet p99 ms", "quiet_p99_ms", ".2f"),
+    ("caught up p50 ms", "caught_up_p50_ms", ".0f"),
+    ("all caught up ms", "all_caught_up_ms", ".0f"),
+    ("return p50 ms", "return_p50_ms", ".0f"),
+    ("all back ms", "all_back_ms", ".0f"),
+    ("server us/client", "server_us_per_client", ".0f"),
+    ("connects/s", "connects_per_s", ",.0f"),
+    ("KB/connection", "kb_per_connection", ".2f"),
+    ("attach p50 ms", "attach_p50_ms", ".2f"),
+    ("attach p99 ms", "attach_p99_ms", ".2f"),
+    ("open ms", "open_ms", ".0f"),
+    ("first answer ms", "first_answer_ms", ".0f"),
     ("disk MB/s", "disk_mb_per_s", ".1f"),
+    ("disk MB", "disk_mb", ",.0f"),
+    ("grown %", "grown_percent", ".1f"),
     ("RSS MB", "rss_mb", ".0f"),
 )
 
@@ -27,7 +42,7 @@ def line(row: dict[str, Any]) -> str:
     head = f"{row['scenario']:14} {row['case']:16} {row['system']:18} run {row['run']}"
     if "failed" in row:
         return f"{head}  FAILED {row['failed']}"
-    parts = [f"{title} {number(row.get(key), form)}" for title, key, form in COLUMNS if key in row]
+    parts = [f"{title} {number(row.get(key), form)}" for title, key, form in COLUMNS if _shown(row.get(key))]
     return "  ".join([head, *parts, *flags(row)])
 
 

@@ -4,8 +4,37 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import batch_publish, replay, sessions
+from . import (
+    batch_publish,
+    fanout,
+    growth,
+    idle,
+    paced,
+    replay,
+    resume,
+    sessions,
+    sessions_10k,
+    stalled,
+    startup,
+    storm,
+    trimmed,
+)  # fmt: skip
 
 SCENARIOS: dict[str, ModuleType] = {
-    module.__name__.rpartition(".")[2]: module for module in (sessions, batch_publish, replay)
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        sessions,
+        sessions_10k,
+        batch_publish,
+        replay,
+        paced,
+        fanout,
+        idle,
+        startup,
+        storm,
+        resume,
+        stalled,
+        growth,
+        trimmed,
+    )  # fmt: skip
 }

@@ -19,14 +19,8 @@ IN_FLIGHT = 4
 async def measure(run: Run, case: str) -> Result:
     lane = run.add_lanes(1, UNIT * IN_FLIGHT, UNIT)[0]
     run.start()
-    writer = (await run.write(each([lane])))[0]
-    messages = run.plan.scaled(MESSAGES, least=UNIT)
-    run.load.running = True
-    writer.start()
-    while lane.acked < messages:
-        await run.sleep(0.005)
-    run.load.running = False
-    await run.drain()
+    await run.write(each([lane]))
+    await run.preload(lane, run.plan.scaled(MESSAGES, least=UNIT))
     await run.sleep(min(0.5, run.plan.warmup_s))
     begin = run.reading()
     await run.read(each([lane]), "earliest")

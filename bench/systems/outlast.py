@@ -170,15 +170,11 @@ class Outlast:
     name = "outlast"
     ack_means = "on disk (LMDB commit with fsync, shared by everything that waits), delivered only after it"
 
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-
     def missing(self) -> str | None:
         return None
 
-    def start(self, plan: Plan, folder: Path, port: int = 0) -> Server:
-        """`PYTHONPATH` may be set by the caller; the broker is the one of this checkout."""
-        command = [sys.executable, "-m", "bench.broker", "--data", str(folder), "--port", str(port), *self._arguments]
+    def start(self, plan: Plan, folder: Path, port: int = 0, options: Sequence[str] = ()) -> Server:
+        command = [sys.executable, "-m", "bench.broker", "--data", str(folder), "--port", str(port), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
         server = Server(plan, folder, command, {"PYTHONPATH": path})

@@ -21,7 +21,7 @@ class System(Protocol):
     def missing(self) -> str | None:
         """How to install what this machine lacks; None when all is there."""
 
-    def start(self, plan: Plan, folder: Path, port: int = 0) -> Server:
+    def start(self, plan: Plan, folder: Path, port: int = 0, options: Sequence[str] = ()) -> Server:
         """A server that answers. Raises ServerFailed."""
 
     def writer(self, load: Load, lanes: Sequence[Lane]) -> Writer: ...
