@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from outlast_broker import clock
+
+from tests.broker.stage import Stage, Time
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The clock stands still for the whole test; `advance` moves it."""
+    still = Time()
+    monkeypatch.setattr(clock, "now_ms", still.now_ms)
+    monkeypatch.setattr(clock, "steady_ms", still.now_ms)
+    return still
+
+
+@pytest.fixture
+def staged() -> Iterator[Callable[..., Stage]]:
+    """Makes stages, and closes them after the test."""
+    made: list[Stage] = []
+
+    def make(*args: object, **settings: object) -> Stage:
+        made.append(Stage(*args, **settings))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+
+
+@pytest.fixture
+def stage(staged: Callable[..., Stage]) -> Stage:
+    return staged()

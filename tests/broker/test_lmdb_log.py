@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+import pytest
+from outlast_broker.damage import Damaged
+from outlast_broker.head import Head
+from outlast_broker.lmdb_log import FORMAT, LmdbLog, WrongFormat
+from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Cut, Deletion, Due, Log
+
+from tests.broker.log_contract import ALL, LogContract, Steps, any_history, check_history
+from tests.broker.logs import BIRTH_MS, batch, commit, create, entry, move, offsets, ranges, with_chunks
+from tests.broker.patience import within
+from tests.support.bounds import bounded
+
+MIB = 1 << 20
+
+
+@contextmanager
+def opened(folder: Path, map_bytes: int = 64 * MIB) -> Iterator[LmdbLog]:
+    log = LmdbLog(folder, map_bytes)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[LmdbLog]:
+    with opened(tmp_path) as log:
+        yield log
+
+
+class TestLmdbLog(LogContract):
+    @contextmanager
+    def opened(self) -> Iterator[Log]:
+        with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as log:
+            yield log
+
+
+@bounded(20)
+@any_history
+def test_any_history_reads_like_a_list(steps: Steps) -> None:
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as log:
+        check_history(log, steps)
+
+
+# --- slices -----------------------------------------------------------------------------------------------
+
+
+def test_a_commit_cuts_no_more_than_its_slice(log: LmdbLog) -> None:
+    number = with_chunks(log, "a", 2 * CUT_CHUNKS, records=1)
+    commit(log, Cut(number, 2 * CUT_CHUNKS))
+    assert log.oldest(number, 1)[0].first == CUT_CHUNKS + 1
+
+
+def test_a_commit_erases_no_more_of_a_deleted_channel_than_its_slice(log: LmdbLog) -> None:
+    number = with_chunks(log, "a", 2 * CUT_CHUNKS, records=1)
+    assert commit(log, Deletion(number, "a")).erasing
+    assert log.oldest(number, 1)[0].first == CUT_CHUNKS + 1
+
+
+def test_a_commit_forgets_no_more_of_the_journal_than_its_slice(log: LmdbLog) -> None:
+    number = create(log, "a")
+    ids = [commit(log, entry(number, offset, "x")).journal_newest for offset in range(1, 2 * JOURNAL_CUTS)]
+    assert commit(log, forget_journal=ids[-1]).journal_oldest == ids[JOURNAL_CUTS]
+
+
+# --- opening again ----------------------------------------------------------------------------------------
+
+
+def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = with_chunks(log, "a", 3)
+        gone = with_chunks(log, "gone", 2)
+        commit(log, Deletion(gone, "gone"))
+        young = [entry(number, 7, "x"), entry(number, 8, "y")]
+        newest = commit(log, *young, Due(number, 0, 99)).journal_newest
+        before = (log.head(number), log.read(number, 1, ALL), log.due(99, 9), log.stats()[0])
+    with opened(tmp_path) as log:
+        assert (log.head(number), log.read(number, 1, ALL), log.due(99, 9), log.stats()[0]) == before
+        assert list(log.recover()) == [(newest, young)]
+        assert log.find("gone") is None
+        assert log.next_number() > gone
+        assert commit(log, entry(number, 9, "z")).journal_newest == newest + 1
+
+
+def test_a_half_erased_channel_is_erased_further_after_opening_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = with_chunks(log, "a", CUT_CHUNKS + 5, records=1)
+        commit(log, Deletion(number, "a"))
+    with opened(tmp_path) as log:
+        while commit(log).erasing:
+            pass
+        assert log.read(number, 1, ALL) == []
+
+
+def test_a_half_forgotten_journal_begins_where_it_was_left(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        ids = [commit(log, entry(number, offset, "x")).journal_newest for offset in range(1, 6)]
+        commit(log, forget_journal=ids[1])
+    with opened(tmp_path) as log:
+        assert [journal_id for journal_id, _ in log.recover()] == ids[2:]
+
+
+def test_a_commit_that_did_not_end_left_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        with pytest.raises(Damaged):
+            commit(log, entry(number, 1, "x"), move(number, batch(1, "x"))._replace(merge=5))
+        assert list(log.recover()) == [] and log.read(number, 1, ALL) == []
+        assert commit(log, entry(number, 1, "x")).journal_newest == 1
+
+
+# --- the format -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def raw(folder: Path, database: str) -> Iterator[lmdb.Transaction]:
+    """A write transaction on one of the store's databases, as nobody but a test would make it."""
+    env = lmdb.open(str(folder), max_dbs=8)
+    try:
+        with env.begin(write=True, db=env.open_db(database.encode())) as txn:
+            yield txn
+    finally:
+        env.close()
+
+
+def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        with_chunks(log, "a", 3)
+    with raw(tmp_path, "store") as txn:
+        txn.put(b"format", (FORMAT + 1).to_bytes(8, "big"))
+    before = (tmp_path / "data.mdb").read_bytes()
+    with pytest.raises(WrongFormat, match=f"format {FORMAT + 1}, this version reads {FORMAT}"):
+        LmdbLog(tmp_path, 64 * MIB)
+    assert (tmp_path / "data.mdb").read_bytes() == before
+
+
+def test_a_format_with_other_databases_is_refused_untouched(tmp_path: Path) -> None:
+    with raw(tmp_path, "store") as txn:
+        txn.put(b"format", (FORMAT + 1).to_bytes(8, "big"))
+    before = (tmp_path / "data.mdb").read_bytes()
+    with pytest.raises(WrongFormat):
+        LmdbLog(tmp_path, 64 * MIB)
+    assert (tmp_path / "data.mdb").read_bytes() == before
+
+
+def test_a_refused_store_can_be_opened_by_the_version_that_wrote_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = with_chunks(log, "a", 3)
+    for version in (FORMAT + 1, FORMAT):
+        with raw(tmp_path, "store") as txn:
+            txn.put(b"format", version.to_bytes(8, "big"))
+        if version != FORMAT:
+            with pytest.raises(WrongFormat):
+                LmdbLog(tmp_path, 64 * MIB)
+    with opened(tmp_path) as log:
+        assert len(offsets(log.read(number, 1, ALL))) == 6
+
+
+# --- growth, snapshots, failure ---------------------------------------------------------------------------
+
+
+class Repeating:
+    """A thread that does one thing all the time, until `join`, which raises what went wrong."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._error: BaseException | None = None
+        self.rounds = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._work()
+                self.rounds += 1
+        except BaseException as error:
+            self._error = error
+
+    def join(self) -> None:
+        self._stopping.set()
+        self._thread.join(15)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
+    with opened(tmp_path, map_bytes=MIB) as log:
+        number = with_chunks(log, "a", 20)
+        expected = log.read(number, 1, ALL)
+
+        def read() -> None:
+            assert log.read(number, 1, ALL) == expected
+            assert log.head(number) is not None
+
+        reading = Repeating(read)
+        try:
+            with within(3):
+                for offset in range(1, 21):
+                    commit(log, entry(number, offset, bytes([offset]) * 400_000))
+        finally:
+            reading.join()
+        assert log.stats().file_bytes > 7 * MIB and reading.rounds > 0
+        assert [each[0].batch for _, each in log.recover()] == [
+            batch(offset, bytes([offset]) * 400_000) for offset in range(1, 21)
+        ]
+
+
+def test_a_store_larger_than_the_map_asked_for_is_opened(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, move(number, batch(1, bytes(900_000))), move(number, batch(2, bytes(900_000))))
+    with opened(tmp_path, map_bytes=MIB) as log:
+        assert offsets(log.read(number, 1, ALL)) == [1, 2]
+        commit(log, move(number, batch(3, bytes(900_000))))
+        assert offsets(log.read(number, 1, ALL)) == [1, 2, 3]
+
+
+def test_a_snapshot_taken_while_committing_is_a_consistent_prefix(tmp_path: Path) -> None:
+    (tmp_path / "busy").mkdir()
+    with opened(tmp_path / "busy") as log:
+        number = create(log, "a")
+        head = Head("a", 7, BIRTH_MS)
+        written = iter(range(1, 1_000_000))
+
+        def write() -> None:
+            offset = next(written)
+            each = batch(offset, bytes([offset % 256]) * 5_000)
+            commit(log, entry(number, offset, "x"), move(number, each), (number, head._replace(next=offset + 1)))
+
+        writing = Repeating(write)
+        for index in range(5):
+            log.snapshot(tmp_path / f"copy {index}")
+        writing.join()
+        assert writing.rounds > 0
+    sizes = [_read_snapshot(tmp_path / f"copy {index}", number) for index in range(5)]
+    assert sizes == sorted(sizes) and sizes[-1] > 0
+
+
+def _read_snapshot(folder: Path, number: int) -> int:
+    """How many commits a copy holds: all that each of them did, and nothing of the next one."""
+    with opened(folder) as copy:
+        found = offsets(copy.read(number, 1, ALL))
+        journal_ids = [journal_id for journal_id, _ in copy.recover()]
+        head = copy.head(number)
+        assert head is not None
+        assert found == journal_ids == list(range(1, head.next))
+        create(copy, "written to the copy")
+        return len(found)
+
+
+def test_a_snapshot_does_not_overwrite(tmp_path: Path, log: LmdbLog) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError):
+        log.snapshot(tmp_path / "there")
+
+
+FAILING = """
+import resource, sys
+from pathlib import Path
+import lmdb
+from outlast_broker.lmdb_log import LmdbLog
+from tests.broker.logs import commit, create, entry
+log = LmdbLog(Path(sys.argv[1]), 1 << 24)
+number = create(log, "a")
+commit(log, entry(number, 1, "kept"))
+size = (Path(sys.argv[1]) / "data.mdb").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    commit(log, entry(number, 2, b"x" * 500_000))
+except (lmdb.Error, OSError) as error:
+    print("refused")
+"""
+
+
+def test_a_commit_fails_when_the_file_cannot_be_written(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", FAILING, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.returncode) == ("refused\n", 0), done.stderr
+    with opened(tmp_path) as log:
+        [(_, [kept])] = log.recover()
+        assert kept == entry(1, 1, "kept")
+
+
+# --- damage -----------------------------------------------------------------------------------------------
+
+
+def values(folder: Path, database: str) -> list[tuple[bytes, bytes]]:
+    with raw(folder, database) as txn:
+        return [(bytes(key), bytes(value)) for key, value in txn.cursor()]
+
+
+def flipped(value: bytes, at: int, bit: int = 0) -> bytes:
+    return value[:at] + bytes([value[at] ^ 1 << bit]) + value[at + 1 :]
+
+
+def put(folder: Path, database: str, key: bytes, value: bytes) -> None:
+    with raw(folder, database) as txn:
+        txn.put(key, value)
+
+
+def test_any_flipped_byte_of_a_chunk_is_noticed(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, move(number, batch(1, "some text", "more"), batch(3, "the second chunk")))
+    key, value = next((key, value) for key, value in values(tmp_path, "chunks") if key[8:] == (1).to_bytes(8, "big"))
+    for at in range(len(value)):
+        put(tmp_path, "chunks", key, flipped(value, at, at % 8))
+        with opened(tmp_path) as log:
+            for read in (lambda: log.read(number, 1, ALL), lambda: log.read_back(number, 2)):
+                with pytest.raises(Damaged, match=f"channel number {number} "):
+                    read()
+    put(tmp_path, "chunks", key, value)
+    with opened(tmp_path) as log:
+        assert offsets(log.read(number, 1, ALL)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("at", range(0, 100, 7))
+def test_damage_is_noticed_when_a_time_is_looked_for(tmp_path: Path, at: int) -> None:
+    """Either the chunk that is found fails, or another one is found that is whole: wrong bytes never come."""
+    with opened(tmp_path) as log:
+        number = with_chunks(log, "a", 3)
+        expected = log.read(number, 1, ALL)
+    key, value = next((key, value) for key, value in values(tmp_path, "chunks") if key[8:] == (3).to_bytes(8, "big"))
+    put(tmp_path, "chunks", key, flipped(value, at))
+    with opened(tmp_path) as log:
+        try:
+            with within(2):
+                found = log.find_time(number, BIRTH_MS + 1)
+        except Damaged:
+            return
+        assert found is None or found in expected
+
+
+def test_a_damaged_chunk_is_not_joined_with_the_next(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, move(number, batch(1, "some text")))
+    key, value = next((key, value) for key, value in values(tmp_path, "chunks") if key[8:] == (1).to_bytes(8, "big"))
+    put(tmp_path, "chunks", key, flipped(value, len(value) - 1))
+    with opened(tmp_path) as log, pytest.raises(Damaged):
+        commit(log, move(number, batch(2, "more"))._replace(merge=1))
+
+
+def test_any_flipped_byte_of_the_journal_is_noticed(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, entry(number, 1, "some text"), entry(number, 2, "more"))
+    [(key, value)] = values(tmp_path, "journal")
+    for at in range(len(value)):
+        put(tmp_path, "journal", key, flipped(value, at, at % 8))
+        with opened(tmp_path) as log, pytest.raises(Damaged, match="journal value 1"):
+            list(log.recover())
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 20, 60])
+def test_a_shortened_value_is_noticed(tmp_path: Path, length: int) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, move(number, batch(1, "some text")), entry(number, 2, "some text"))
+    for database in ("chunks", "journal"):
+        key, value = next(pair for pair in values(tmp_path, database) if pair[0][-8:] == (1).to_bytes(8, "big"))
+        put(tmp_path, database, key, value[:length])
+    with opened(tmp_path) as log:
+        with pytest.raises(Damaged):
+            log.read(number, 1, ALL)
+        with pytest.raises(Damaged):
+            list(log.recover())
+
+
+def test_a_missing_journal_value_is_noticed(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        for offset in (1, 2, 3):
+            commit(log, entry(number, offset, "x"))
+    with raw(tmp_path, "journal") as txn:
+        txn.delete((2).to_bytes(8, "big"))
+    with opened(tmp_path) as log, pytest.raises(Damaged, match="journal value 2"):
+        list(log.recover())
+
+
+def test_chunks_of_other_channels_are_still_read(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        hurt, whole = with_chunks(log, "hurt", 1), with_chunks(log, "whole", 1)
+    key, value = next(pair for pair in values(tmp_path, "chunks") if pair[0][:8] == hurt.to_bytes(8, "big"))
+    put(tmp_path, "chunks", key, flipped(value, 60))
+    with opened(tmp_path) as log:
+        with pytest.raises(Damaged):
+            log.read(hurt, 1, ALL)
+        assert ranges(log.read(whole, 1, ALL)) == [(1, 2)]
