@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import subprocess
 import sys
 from typing import IO, NamedTuple
+
+import outlast
+from click.testing import CliRunner
+from outlast_cli.root import root
 
 COMMAND = (sys.executable, "-W", "error", "-m", "outlast_cli")
 TIMEOUT_S = 20
@@ -42,6 +47,23 @@ def run(*arguments: str, url: str = "", stdin: bytes = b"", **more: str) -> Fini
         finally:
             process.kill()
     return Finished(process.returncode, out.decode(), err.decode())
+
+
+def call(*arguments: str, url: str) -> Finished:
+    """As `run`, in this process: for verbs that need neither signals nor pipes."""
+    result = CliRunner().invoke(root, arguments, env={"OUTLAST_URL": url})
+    return Finished(result.exit_code, result.stdout, result.stderr)
+
+
+def fill(url: str, channel: str, count: int) -> str:
+    """Publishes the numbers from 1 on; returns the position of the last."""
+
+    async def publish() -> str:
+        async with outlast.connect(url) as client:
+            ack = await client.channel(channel).publish_many(map(str, range(1, count + 1)))
+            return str(ack.position)
+
+    return asyncio.run(publish())
 
 
 def waits(pipe: IO[bytes], timeout_s: float) -> bool:

@@ -8,7 +8,7 @@ from outlast_cli.channels import show_list, show_retention, show_time
 from outlast_cli.exits import Exit
 
 from . import shell
-from .test_sub import fill
+from .shell import fill
 
 ROWS = [ChannelSummary("a", 0xC0FFEE, 3, 1202, 2048, 1_769_860_800_000), ChannelSummary("b", 1, 1, 0, 0, 0)]
 
@@ -41,36 +41,36 @@ def test_words() -> None:
 def test_ls_and_info(url: str) -> None:
     position = fill(url, "ls:one", 3)
     fill(url, "ls:two", 1)
-    lines = shell.run("channels", "ls", "ls:", url=url).lines
+    lines = shell.call("channels", "ls", "ls:", url=url).lines
     assert [line.split("\t")[:2] for line in lines] == [["ls:one", "3"], ["ls:two", "1"]]
-    assert shell.run("channels", "ls", "no such", url=url).out == ""
-    found = json.loads(shell.run("channels", "info", "ls:one", "--json", url=url).out)
+    assert shell.call("channels", "ls", "no such", url=url).out == ""
+    found = json.loads(shell.call("channels", "info", "ls:one", "--json", url=url).out)
     assert (found["name"], found["last"], found["position"]) == ("ls:one", 3, position)
-    assert f"position     {position}" in shell.run("channels", "info", "ls:one", url=url).lines
+    assert f"position     {position}" in shell.call("channels", "info", "ls:one", url=url).lines
 
 
 def test_rm(url: str) -> None:
     fill(url, "rm:a", 1)
     fill(url, "rm:b", 1)
-    done = shell.run("channels", "rm", "rm:a", "rm:b", url=url)
+    done = shell.call("channels", "rm", "rm:a", "rm:b", url=url)
     assert (done.code, done.out, done.err) == (0, "", "outlast: deleted rm:a\noutlast: deleted rm:b\n")
-    assert shell.run("channels", "rm", "rm:a", url=url).code == Exit.REFUSED
+    assert shell.call("channels", "rm", "rm:a", url=url).code == Exit.REFUSED
 
 
 def test_truncate(url: str) -> None:
     position = fill(url, "trim", 5)
-    assert shell.run("channels", "truncate", "trim", "--before", "3", url=url).out == "3\n"
-    assert shell.run("channels", "truncate", "trim", "--before", position, url=url).out == "5\n"
-    other = shell.run("channels", "truncate", "trim", "--before", "00c0ffee00c0ffee:6", url=url)
+    assert shell.call("channels", "truncate", "trim", "--before", "3", url=url).out == "3\n"
+    assert shell.call("channels", "truncate", "trim", "--before", position, url=url).out == "5\n"
+    other = shell.call("channels", "truncate", "trim", "--before", "00c0ffee00c0ffee:6", url=url)
     assert (other.code, "earlier life" in other.err) == (Exit.REFUSED, True)
     assert shell.run("history", "trim", url=url).lines == ["5"]
 
 
 def test_configure(url: str) -> None:
     fill(url, "configure", 1)
-    set_both = shell.run("channels", "configure", "configure", "--retain-records", "5", "--retain-age", "7d", url=url)
+    set_both = shell.call("channels", "configure", "configure", "--retain-records", "5", "--retain-age", "7d", url=url)
     assert (set_both.code, set_both.out) == (0, "age 7d, 5 records\n")
-    back = shell.run("channels", "configure", "configure", "--retain-age", "default", url=url)
+    back = shell.call("channels", "configure", "configure", "--retain-age", "default", url=url)
     assert back.out == "5 records\n"
 
 
@@ -86,6 +86,6 @@ def test_configure(url: str) -> None:
     ],
 )
 def test_mistakes(url: str, arguments: list[str], text: str) -> None:
-    done = shell.run("channels", *arguments, url=url)
+    done = shell.call("channels", *arguments, url=url)
     assert done.code == Exit.USAGE
     assert text in " ".join(done.err.split())

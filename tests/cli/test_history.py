@@ -4,7 +4,8 @@ import pytest
 from outlast_cli.exits import Exit
 
 from . import shell
-from .test_sub import fill, numbers
+from .shell import fill
+from .test_sub import numbers
 
 
 def test_ranges(url: str) -> None:

@@ -29,13 +29,13 @@ def test_a_killed_broker_costs_a_reader_nothing(tmp_path: Path) -> None:
     url = f"outlast+unix://{tmp_path}/s"
     with serve(tmp_path) as broker, shell.start("sub", "ch", "--from", "earliest", "-n2", url=url) as reader:
         assert reader.stdout is not None and reader.stderr is not None
-        assert shell.run("pub", "ch", "one", url=url).code == 0
+        assert shell.call("pub", "ch", "one", url=url).code == 0
         assert reader.stdout.readline() == b"one\n"
         broker.send_signal(signal.SIGKILL)
         broker.wait(shell.TIMEOUT_S)
         assert reader.stderr.readline().startswith(b"outlast: connection lost, reconnecting: ")
         with serve(tmp_path) as successor:
-            assert shell.run("pub", "ch", "two", url=url).code == 0
+            assert shell.call("pub", "ch", "two", url=url).code == 0
             assert reader.stdout.readline() == b"two\n"
             assert reader.wait(shell.TIMEOUT_S) == 0
             assert reader.stderr.read() == b"outlast: connected again\n"

@@ -8,14 +8,7 @@ import pytest
 from outlast_cli.exits import Exit
 
 from . import shell
-
-
-def fill(url: str, channel: str, count: int) -> str:
-    """Publishes the numbers from 1 on; returns the position of the last."""
-    text = "".join(f"{number}\n" for number in range(1, count + 1))
-    done = shell.run("pub", channel, "-", url=url, stdin=text.encode())
-    assert done.code == 0
-    return done.err.split()[-1]
+from .shell import fill
 
 
 def numbers(first: int, last: int) -> list[str]:
@@ -48,7 +41,7 @@ def test_goes_on_live_and_stops_after_n(url: str) -> None:
     with shell.start("sub", "sub-live", "--from", "earliest", "-n", "3", "--json", url=url) as process:
         assert process.stdout is not None
         assert [json.loads(process.stdout.readline())["data"] for _ in range(2)] == ["1", "2"]
-        assert shell.run("pub", "sub-live", "three", url=url).code == 0
+        assert shell.call("pub", "sub-live", "three", url=url).code == 0
         live = json.loads(process.stdout.readline())
         assert (live["data"], live["offset"]) == ("three", 3)
         assert process.wait(shell.TIMEOUT_S) == 0
@@ -56,7 +49,7 @@ def test_goes_on_live_and_stops_after_n(url: str) -> None:
 
 def test_a_resync_is_said(url: str) -> None:
     fill(url, "sub-resync", 9)
-    assert shell.run("channels", "truncate", "sub-resync", "--before", "8", url=url).lines == ["8"]
+    assert shell.call("channels", "truncate", "sub-resync", "--before", "8", url=url).lines == ["8"]
     done = shell.run("sub", "sub-resync", "--after", "2", "--exit-at-end", "--json", url=url)
     told, *records = map(json.loads, done.lines)
     assert (done.code, told["resync"], told["position"].endswith(":7")) == (0, "trimmed", True)
@@ -66,7 +59,7 @@ def test_a_resync_is_said(url: str) -> None:
 
 def test_fail_on_resync(url: str) -> None:
     fill(url, "sub-fail", 3)
-    shell.run("channels", "truncate", "sub-fail", "--before", "3", url=url)
+    shell.call("channels", "truncate", "sub-fail", "--before", "3", url=url)
     done = shell.run("sub", "sub-fail", "--after", "0", "--fail-on-resync", url=url)
     assert (done.code, done.out) == (Exit.RESYNC, "")
 
@@ -76,7 +69,7 @@ def test_a_deleted_channel_is_the_end_of_all(url: str) -> None:
     with shell.start("sub", "sub-deleted", "--from", "earliest", "--fail-on-resync", "--json", url=url) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["data"] == "1"
-        assert shell.run("channels", "rm", "sub-deleted", url=url).code == 0
+        assert shell.call("channels", "rm", "sub-deleted", url=url).code == 0
         assert json.loads(process.stdout.readline()) == {"resync": "deleted", "position": None}
         assert process.wait(shell.TIMEOUT_S) == Exit.RESYNC
 
@@ -84,7 +77,7 @@ def test_a_deleted_channel_is_the_end_of_all(url: str) -> None:
 def test_ctrl_c_ends_quietly(url: str) -> None:
     with shell.start("sub", "sub-int", "--from", "earliest", url=url) as process:
         assert process.stdout is not None and process.stderr is not None
-        shell.run("pub", "sub-int", "x", url=url)
+        shell.call("pub", "sub-int", "x", url=url)
         assert process.stdout.readline() == b"x\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(shell.TIMEOUT_S) == Exit.INTERRUPTED
@@ -94,7 +87,7 @@ def test_ctrl_c_ends_quietly(url: str) -> None:
 def test_a_reader_that_leaves_ends_it_though_nothing_comes(url: str) -> None:
     with shell.start("sub", "sub-gone", "--from", "earliest", url=url) as process:
         assert process.stdout is not None and process.stderr is not None
-        shell.run("pub", "sub-gone", "x", url=url)
+        shell.call("pub", "sub-gone", "x", url=url)
         assert process.stdout.readline() == b"x\n"
         process.stdout.close()
         assert process.wait(shell.TIMEOUT_S) == Exit.PIPE_CLOSED
