@@ -1,6 +1,7 @@
 """A chunk: some of one channel's batches, end to end, as they were accepted and as they go out.
 
-u32 crc          of everything after it
+u32 head_crc     of the rest of the head: what trimming and seeking rely on
+u32 crc          of the batches
 u8  codec        0: plain
 u8[3] zero
 u64 first        offset of the first record
@@ -22,8 +23,8 @@ from outlast_protocol.batch import spans
 from .damage import Damaged
 from .retention import ChunkFacts
 
-CHUNK_HEAD = Struct("<IB3xQQQQ")
-HEAD_BYTES = CHUNK_HEAD.size
+_HEAD = Struct("<IB3xQQQQ")
+HEAD_BYTES = 4 + _HEAD.size
 # A chunk this small is rewritten with what comes next: its page would be rewritten anyway.
 MERGE_BYTES = 2_000
 # Large enough that replay is a few reads, small enough that resuming at one record is cheap.
@@ -40,8 +41,8 @@ class Chunk(NamedTuple):
     batches: bytes
 
     def encode(self) -> bytes:
-        covered = CHUNK_HEAD.pack(0, 0, *self[:4])[4:] + self.batches
-        return crc32(covered).to_bytes(4, "little") + covered
+        head = _HEAD.pack(crc32(self.batches), 0, *self[:4])
+        return b"".join((crc32(head).to_bytes(4, "little"), head, self.batches))
 
     def joined(self, later: Chunk) -> Chunk:
         assert later.first == self.last + 1, "chunks of a channel tile its log"
@@ -57,16 +58,24 @@ class Chunk(NamedTuple):
 
 def decode(value: bytes, number: int) -> Chunk:
     """Raises Damaged unless every byte of the chunk is what was written."""
-    if len(value) <= HEAD_BYTES or crc32(memoryview(value)[4:]) != int.from_bytes(value[:4], "little"):
-        raise Damaged(f"a chunk of channel number {number} fails its checksum")
-    _, _, first, last, first_ms, last_ms = CHUNK_HEAD.unpack_from(value)
+    crc, first, last, first_ms, last_ms = _read_head(value, number)
+    if crc32(memoryview(value)[HEAD_BYTES:]) != crc:
+        raise Damaged(f"a chunk of channel number {number} at offset {first} fails its checksum")
     return Chunk(first, last, first_ms, last_ms, value[HEAD_BYTES:])
 
 
-def facts(value: bytes | memoryview) -> ChunkFacts:
-    """What trimming needs, from the head alone."""
-    _, _, first, last, _, last_ms = CHUNK_HEAD.unpack_from(value)
+def facts(value: bytes | memoryview, number: int) -> ChunkFacts:
+    """What trimming and seeking need, from the head alone. Raises Damaged."""
+    _, first, last, _, last_ms = _read_head(value, number)
     return ChunkFacts(first, last, last_ms, len(value))
+
+
+def _read_head(value: bytes | memoryview, number: int) -> tuple[int, int, int, int, int]:
+    head = value[4:HEAD_BYTES]
+    if len(value) <= HEAD_BYTES or crc32(head) != int.from_bytes(value[:4], "little"):
+        raise Damaged(f"the head of a chunk of channel number {number} fails its checksum")
+    crc, _, first, last, first_ms, last_ms = _HEAD.unpack(head)
+    return crc, first, last, first_ms, last_ms
 
 
 def group_batches(batches: Sequence[bytes]) -> list[list[bytes]]:

@@ -23,6 +23,7 @@ from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
+from .damage import Damaged
 from .feeder import Feeder
 from .head import Head
 from .hub import Hub
@@ -265,7 +266,7 @@ class Engine:
         if channel.dead:
             return
         rule = channel.retention(self.config.retention)
-        oldest = self.log.oldest(channel.number, CUT_CHUNKS) if rule.trims or channel.first > 1 else []
+        oldest = self._oldest(channel) if rule.trims or channel.first > 1 else []
         keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
         gone = [chunk for chunk in oldest if chunk.last < keep]
         if keep > channel.first:
@@ -280,6 +281,15 @@ class Engine:
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
+
+    def _oldest(self, channel: Channel) -> list[retention.ChunkFacts]:
+        """What is damaged is not trimmed either: erasing by a wrong head could take what is whole."""
+        try:
+            return self.log.oldest(channel.number, CUT_CHUNKS)
+        except Damaged as damage:
+            logger.error("damaged: %s", damage)
+            self.counters.damaged += 1
+            return []
 
     def _active_ms(self, channel: Channel, now_ms: int) -> int:
         """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""

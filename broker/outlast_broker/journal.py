@@ -39,7 +39,8 @@ def seal(parts: list[bytes]) -> bytes:
 
 def read_entries(value: bytes, journal_id: int) -> Iterator[Entry]:
     """The entries of a journal value. Raises Damaged when its checksum fails."""
-    if crc32(memoryview(value)[_CRC_BYTES:]) != int.from_bytes(value[:_CRC_BYTES], "little"):
+    whole = len(value) > _CRC_BYTES + ENTRY_HEAD.size
+    if not whole or crc32(memoryview(value)[_CRC_BYTES:]) != int.from_bytes(value[:_CRC_BYTES], "little"):
         raise Damaged(f"journal value {journal_id} fails its checksum")
     start, end = _CRC_BYTES, len(value)
     while start < end:

@@ -46,14 +46,16 @@ class WrongFormat(Exception):
 
 
 class _MapGate:
-    """Readers pass together; growth waits until none is inside, for it moves the map under their feet."""
+    """Readers pass together; growth goes alone, and first: it moves the map under the readers' feet."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
+        self._growing = False
 
     def enter(self) -> None:
         with self._condition:
+            self._condition.wait_for(lambda: not self._growing)
             self._readers += 1
 
     def leave(self) -> None:
@@ -64,8 +66,13 @@ class _MapGate:
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._condition:
+            self._growing = True
             self._condition.wait_for(lambda: not self._readers)
-            yield
+            try:
+                yield
+            finally:
+                self._growing = False
+                self._condition.notify_all()
 
 
 class LmdbLog:
@@ -82,25 +89,31 @@ class LmdbLog:
         )
         self._env.reader_check()
         self._gate = _MapGate()
+        self._check_format(folder)
         self._store, self._names, self._chunks, self._journal, self._due, self._doomed = (
             self._env.open_db(name.encode()) for name in _DATABASES
         )
-        self._open_format(folder)
+        with self._env.begin(db=self._store) as txn:
+            self._next: int = _U64.unpack(txn.get(b"next", _U64.pack(1)))[0]
         with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
             self._newest: int = _U64.unpack(cursor.key())[0] if cursor.last() else 0
             self._oldest: int = _U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
 
-    def _open_format(self, folder: Path) -> None:
+    def _check_format(self, folder: Path) -> None:
         """A store of another format is refused untouched; docs/operating.md has the rule for upgrades."""
-        with self._env.begin(write=True, db=self._store) as txn:
-            found = txn.get(b"format")
-            if found is None:
+        with self._env.begin() as txn:
+            known = txn.get(b"store") is not None
+            new = not txn.stat()["entries"]
+        if not known and not new:
+            raise WrongFormat(f"{folder} holds a database that is not Outlast's: give --data another folder")
+        store = self._env.open_db(b"store")
+        with self._env.begin(write=new, db=store) as txn:
+            found = FORMAT if new else _U64.unpack(txn.get(b"format", bytes(8)))[0]
+            if new:
                 txn.put(b"format", _U64.pack(FORMAT))
-            elif _U64.unpack(found)[0] != FORMAT:
-                text = f"{folder} holds store format {_U64.unpack(found)[0]}, this version reads {FORMAT}"
-                raise WrongFormat(f"{text}: install the version of Outlast that wrote it")
-            stored = txn.get(b"next")
-            self._next = _U64.unpack(stored)[0] if stored else 1
+        if found != FORMAT:
+            text = f"{folder} holds store format {found}, this version reads {FORMAT}"
+            raise WrongFormat(f"{text}: install the version of Outlast that wrote it")
 
     # --- writing: the committer's thread ------------------------------------------------------------------
 
@@ -165,7 +178,7 @@ class LmdbLog:
             for _ in range(CUT_CHUNKS):
                 if not there or not _is_chunk(cursor, cut.number):
                     return False
-                if chunk.facts(cursor.value()).last >= cut.first:
+                if cut.first < _HEAD_MARK and chunk.facts(cursor.value(), cut.number).last >= cut.first:
                     return False
                 cursor.delete()
                 # Deleting moves to the next key, or to none behind the last.
@@ -242,7 +255,7 @@ class LmdbLog:
                 size += len(value)
                 if values and size > bytes_max:
                     break
-                values += [value] if chunk.facts(value).last >= offset else []
+                values += [value] if chunk.facts(value, number).last >= offset else []
                 there = cursor.next()
         return [chunk.decode(value, number) for value in values]
 
@@ -268,7 +281,7 @@ class LmdbLog:
             low, high = self._bounds(cursor, number)
             while low < high:
                 self._seek(cursor, number, (low + high) // 2)
-                facts = chunk.facts(cursor.value())
+                facts = chunk.facts(cursor.value(), number)
                 low, high = (low, facts.first) if facts.last_ms >= time_ms else (facts.last + 1, high)
             if not cursor.set_range(_PAIR.pack(number, low)) or not _is_chunk(cursor, number):
                 return None
@@ -279,16 +292,16 @@ class LmdbLog:
         """The first offset in any chunk, and the one after the last."""
         if not cursor.set_range(_PAIR.pack(number, 0)) or not _is_chunk(cursor, number):
             return 0, 0
-        first = chunk.facts(cursor.value()).first
+        first = chunk.facts(cursor.value(), number).first
         self._seek(cursor, number, _HEAD_MARK - 1)
-        return first, chunk.facts(cursor.value()).last + 1
+        return first, chunk.facts(cursor.value(), number).last + 1
 
     def oldest(self, number: int, count: int) -> list[ChunkFacts]:
         found: list[ChunkFacts] = []
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:
             there = cursor.set_range(_PAIR.pack(number, 0))
             while there and len(found) < count and _is_chunk(cursor, number):
-                found.append(chunk.facts(cursor.value()))
+                found.append(chunk.facts(cursor.value(), number))
                 there = cursor.next()
         return found
 

@@ -96,7 +96,7 @@ class MemoryLog:
         return next((each for each in self._chunks.get(number, []) if each.last_ms >= time_ms), None)
 
     def oldest(self, number: int, count: int) -> list[ChunkFacts]:
-        return [chunk.facts(each.encode()) for each in self._chunks.get(number, [])[:count]]
+        return [chunk.facts(each.encode(), number) for each in self._chunks.get(number, [])[:count]]
 
     def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
         start = (after or "").encode()
