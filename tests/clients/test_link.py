@@ -9,7 +9,7 @@ import pytest
 from outlast import link as link_module
 from outlast.options import LinkState
 from outlast_protocol import ErrorCode
-from outlast_protocol.frames import Delete, Error, GoAway, Info, Open, Opened, Pong, Publish, Reply
+from outlast_protocol.frames import HEADER, Delete, Error, GoAway, Info, Open, Opened, Pong, Publish, Reply
 
 from .fake_broker import EPOCH, NUMBER, FakeBroker, scenario, welcome
 
@@ -202,6 +202,18 @@ async def test_answers_to_nobody_and_of_the_wrong_kind(broker: FakeBroker) -> No
         await line.expect_nothing()
         asking = asyncio.create_task(client.channel("c").info())
         line.say(Opened((await line.expect(Info)).request, 1, 1, 1, 1))
+        await line.ended.wait()
+        line = await broker.greeted()
+        line.say(Reply((await line.expect(Info)).request, INFO))
+        await asking
+
+
+@scenario
+async def test_a_frame_that_says_nothing_valid_ends_the_connection(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        asking = asyncio.create_task(client.channel("c").info())
+        request = (await line.expect(Info)).request
+        line.write(HEADER.pack(13, 0x2F, 0, 0) + request.to_bytes(4, "little") + b"\xc0")
         await line.ended.wait()
         line = await broker.greeted()
         line.say(Reply((await line.expect(Info)).request, INFO))
