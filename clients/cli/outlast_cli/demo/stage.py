@@ -88,12 +88,26 @@ class Stage:
     async def _play(self) -> None:
         """Returns when all have finished, or will not."""
         assert self._agent is not None
+        loop = asyncio.get_running_loop()
+        hand = loop.create_task(self._let_hand_play())
+        work = loop.create_task(self._until_finished(self._agent.child, self._seconds + FINISH_TIMEOUT_S))
+        try:
+            done, _ = await asyncio.wait({hand, work}, return_when=asyncio.FIRST_COMPLETED)
+            if hand in done:
+                hand.result()
+            await work
+            if self._agent.account is not None:
+                await hand
+                children = [viewer.child for viewer in self._viewers]
+                await asyncio.gather(*(self._until_finished(child, FINISH_TIMEOUT_S) for child in children))
+        finally:
+            hand.cancel()
+            work.cancel()
+            await asyncio.wait({hand, work})
+
+    async def _let_hand_play(self) -> None:
         victims: dict[str, Victim] = {BROKER: self._broker, **{viewer.name: viewer for viewer in self._viewers}}
         await carry_out(make_plan(self._seconds, self._seed), victims, self._screen)
-        left_s = self._seconds - self._screen.elapsed_s
-        await self._until_finished(self._agent.child, max(left_s, 0) + FINISH_TIMEOUT_S)
-        for viewer in self._viewers:
-            await self._until_finished(viewer.child, FINISH_TIMEOUT_S)
 
     async def _until_finished(self, child: Child, timeout_s: float) -> None:
         try:
