@@ -80,6 +80,8 @@ def _read_head(value: bytes | memoryview, number: int) -> tuple[int, int, int, i
 
 def group_batches(batches: Sequence[bytes]) -> list[list[bytes]]:
     """The batches of each chunk to be: about CHUNK_BYTES together; a larger batch is alone."""
+    if sum(map(len, batches)) <= CHUNK_BYTES:
+        return [list(batches)]
     groups: list[list[bytes]] = [[]]
     size = 0
     for batch in batches:

@@ -46,6 +46,7 @@ from .words import pack_words, read_words
 HEAD = Struct("<IIQQBBHII")
 STAMP = Struct("<IIQQ")
 _PLACE = Struct("<QQ")
+_FRONT = Struct("<BBHII")
 HEAD_BYTES = HEAD.size
 _head: Callable[[bytes, int], tuple[int, int, int, int, int, int, int, int, int]] = HEAD.unpack_from
 STAMP_BYTES = STAMP.size
@@ -168,35 +169,51 @@ def check_batch(batch: bytes, client: bytes) -> int:
 
     `client` is the connection's own client_id: nobody publishes in another's name.
     """
-    if len(batch) < HEAD_BYTES:
-        raise _bad(f"{len(batch)} bytes are too few for a batch")
+    size = len(batch)
+    if size < HEAD_BYTES:
+        raise _bad(f"{size} bytes are too few for a batch")
     length, crc, offset, time_ms, kind, client_length, zero, count, labels_length = _head(batch, 0)
-    if length != len(batch) or length > BATCH_BYTES_MAX:
-        raise _bad(f"length says {length} of {len(batch)} bytes, allowed are {BATCH_BYTES_MAX}")
+    if length != size or size > BATCH_BYTES_MAX:
+        raise _bad(f"length says {length} of {size} bytes, allowed are {BATCH_BYTES_MAX}")
     if offset or time_ms or zero:
         raise _bad("offset, time and reserved must be zero until the broker stamps them")
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
     if kind != KIND_RECORDS:
         raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
-    labels_start = HEAD_BYTES + client_length
-    lengths_start = labels_start + labels_length
-    if batch[HEAD_BYTES:labels_start] != client:
-        raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
-    labels = len(read_labels(batch[labels_start:lengths_start]))
-    _check_vectors(batch, lengths_start, count, labels)
+    _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
     return count
 
 
-def _check_vectors(batch: bytes, start: int, count: int, labels: int) -> None:
-    index_start = start + 4 * count
-    data_start = index_start + (2 * count if labels > 1 else 0)
-    if not 1 <= count <= BATCH_RECORDS_MAX or data_start > len(batch):
-        raise _bad(f"count is {count}: allowed are 1 to {BATCH_RECORDS_MAX}, and as many as the bytes hold")
-    if sum(read_words("I", batch, start, index_start)) != len(batch) - data_start:
+def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> int:
+    """Where the data begins, once client, labels, lengths and indexes have been found to fit."""
+    front = batch[STAMP_BYTES:lengths_end]
+    read = _read_short_front if len(front) <= _FRONT_KEPT_BYTES_MAX else _read_front
+    labels, data_bytes = read(front, client)
+    start = lengths_end + (2 * count if labels > 1 else 0)
+    if start + data_bytes != len(batch):
         raise _bad("the records' lengths do not add up to the batch's length")
-    if labels > 1 and max(read_words("H", batch, index_start, data_start)) >= labels:
+    if labels > 1 and max(read_words("H", batch, lengths_end, start)) >= labels:
         raise _bad("a record refers to a label that is not there")
+    return start
+
+
+def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
+    """Checks what lies between the stamp and the label index: (labels, bytes of data that it promises)."""
+    _, client_length, _, count, labels_length = _FRONT.unpack_from(front)
+    labels_start = _FRONT.size + client_length
+    lengths_start = labels_start + labels_length
+    if not 1 <= count <= BATCH_RECORDS_MAX or lengths_start + 4 * count > len(front):
+        raise _bad(f"count is {count}: allowed are 1 to {BATCH_RECORDS_MAX}, and as many as the bytes hold")
+    if front[_FRONT.size : labels_start] != client:
+        raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
+    labels = len(read_labels(front[labels_start:lengths_start]))
+    return labels, sum(read_words("I", front, lengths_start, len(front)))
+
+
+# One publisher's messages are much alike: a few fronts come again and again.
+_FRONT_KEPT_BYTES_MAX = 256
+_read_short_front = lru_cache(maxsize=4096)(_read_front)
 
 
 def stamp(batch: bytes, offset: int, time_ms: int) -> bytes:
@@ -297,14 +314,12 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum")
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
-    client_id = batch[HEAD_BYTES:labels_start].decode("utf-8", "replace")
+    index_start = lengths_start + 4 * count
+    client = batch[HEAD_BYTES:labels_start]
+    position = _data_start(batch, client, index_start, count)
+    client_id = client.decode("utf-8", "replace")
     labels = read_labels(batch[labels_start:lengths_start])
-    _check_vectors(batch, lengths_start, count, len(labels))
-    position = index_start = lengths_start + 4 * count
-    index: Sequence[int] = bytes(count)
-    if len(labels) > 1:
-        position += 2 * count
-        index = read_words("H", batch, index_start, position)
+    index = read_words("H", batch, index_start, position) if len(labels) > 1 else bytes(count)
     for length, which in zip(read_words("I", batch, lengths_start, index_start), index, strict=True):
         encoding, name, headers = labels[which]
         data = batch[position : position + length]
