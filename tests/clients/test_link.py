@@ -9,7 +9,7 @@ import pytest
 from outlast import link as link_module
 from outlast.options import LinkState
 from outlast_protocol import ErrorCode
-from outlast_protocol.frames import HEADER, Delete, Error, GoAway, Info, Open, Opened, Pong, Publish, Reply
+from outlast_protocol.frames import HEADER, Delete, Error, GoAway, Info, Open, Opened, Pong, Publish, Reply, encode
 
 from .fake_broker import EPOCH, NUMBER, FakeBroker, scenario, welcome
 
@@ -213,11 +213,12 @@ async def test_a_frame_that_says_nothing_valid_ends_the_connection(broker: FakeB
     async with broker.joined() as (client, line):
         asking = asyncio.create_task(client.channel("c").info())
         request = (await line.expect(Info)).request
-        line.write(HEADER.pack(13, 0x2F, 0, 0) + request.to_bytes(4, "little") + b"\xc0")
+        nonsense = HEADER.pack(13, 0x2F, 0, 0) + bytes(4) + b"\xc0"
+        line.write(nonsense + encode(Reply(request, INFO | {"last": 99})))
         await line.ended.wait()
         line = await broker.greeted()
         line.say(Reply((await line.expect(Info)).request, INFO))
-        await asking
+        assert (await asking).last == 3
 
 
 @scenario

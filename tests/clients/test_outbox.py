@@ -262,6 +262,9 @@ async def test_who_stops_waiting_for_room_lets_the_next_in(broker: FakeBroker) -
         await line.expect_nothing()
         large.cancel()
         await asyncio.wait({large})
+        await line.expect_nothing()
+        with pytest.raises(outlast.BufferFull):
+            channel.publish_nowait(b"y" * 1_000)
         line.cut()
         line = await broker.greeted()
         await line.open()

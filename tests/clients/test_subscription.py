@@ -170,6 +170,35 @@ async def test_damaged_bytes_are_fetched_again(broker: FakeBroker) -> None:
         assert [record.data for record in await reading] == ["a", "b"]
 
 
+@scenario
+async def test_nothing_behind_damaged_bytes_is_handed_over(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line), broker.subscribed(client, line) as subscription:
+        line.deliver(stored(1, "a")[:-1] + b"?")
+        line.deliver(stored(2, "b"))
+        await line.expect_nothing()
+        assert subscription.buffered == 2
+        reading = asyncio.create_task(take(subscription, 1))
+        await asyncio.sleep(0)
+        assert subscription.buffered == 0
+        reading.cancel()
+
+
+@scenario
+async def test_what_comes_before_the_answer_is_nobodys(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line), broker.subscribed(client, line) as subscription:
+        reading = asyncio.create_task(take(subscription, 1))
+        await line.expect_nothing()
+        line.cut()
+        line = await broker.greeted()
+        request = await line.expect(Open)
+        line.deliver(stored(1, "of another life"))
+        await line.expect_nothing()
+        line.say(Opened(request.request, NUMBER, EPOCH, 1, 0))
+        await line.accept(0)
+        line.deliver(stored(1, "a"))
+        assert [record.data for record in await reading] == ["a"]
+
+
 # --- resync ---------------------------------------------------------------------------------------------------
 
 
