@@ -1,0 +1,120 @@
+"""The examples, as a reader would run them: as processes, against a real broker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.support.broker import PATIENCE_S, broker_process, running_broker, socket_path
+from tests.support.tree import ROOT
+
+EXAMPLES = ROOT / "examples"
+TOKENS = (EXAMPLES / "agent.py").read_text().split('"""\\\n')[1].split('"""')[0].split()
+
+
+@contextmanager
+def example(name: str, path: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is killed at the end, or when it takes so long that something must be wrong."""
+    command = [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / name), *arguments]
+    env = os.environ | {"OUTLAST_URL": f"outlast+unix://{path}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        patience = threading.Timer(PATIENCE_S, process.kill)
+        patience.start()
+        try:
+            yield process
+        finally:
+            patience.cancel()
+            process.kill()
+
+
+def finish(process: subprocess.Popen[str]) -> list[str]:
+    """The lines that were not read yet, once it has ended by itself and without a complaint."""
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (0, "")
+    return out.splitlines()
+
+
+def lines(pipe: IO[str] | None, count: int) -> list[str]:
+    assert pipe is not None
+    return [pipe.readline().rstrip("\n") for _ in range(count)]
+
+
+@pytest.fixture
+def path() -> Iterator[str]:
+    with running_broker() as broker:
+        yield broker.path
+
+
+def test_quickstart(path: str) -> None:
+    for offset in (2, 4):
+        with example("quickstart.py", path) as process:
+            assert finish(process) == [f"{offset} tool_call {{'tool': 'search', 'query': 'LMDB'}}"]
+
+
+def test_the_agent_publishes_all_its_work(path: str) -> None:
+    with example("agent.py", path, "work") as agent:
+        assert finish(agent) == [f"0 of {len(TOKENS)} tokens are on disk", f"all {len(TOKENS)} tokens are on disk"]
+    with example("agent.py", path, "work") as agent:
+        assert finish(agent)[0] == f"{len(TOKENS)} of {len(TOKENS)} tokens are on disk"
+
+
+def test_agent_watcher_and_broker_die_and_come_back(tmp_path: Path) -> None:
+    """Each is killed in the middle of the work; the watcher has shown every token, once, at the end."""
+    bookmark = str(tmp_path / "position")
+    with socket_path() as path:
+        with broker_process(tmp_path / "data", path), example("watcher.py", path, "work", bookmark) as watcher:
+            with example("agent.py", path, "work") as agent:
+                seen = lines(watcher.stdout, 5)
+                agent.kill()
+            with example("agent.py", path, "work") as agent:
+                seen += lines(watcher.stdout, 5)
+                watcher.kill()
+                out, _ = watcher.communicate(timeout=PATIENCE_S)
+                seen += out.splitlines()
+        with broker_process(tmp_path / "data", path), example("watcher.py", path, "work", bookmark) as watcher:
+            with example("agent.py", path, "work") as agent:
+                finish(agent)
+            [line] = lines(watcher.stdout, 1)
+            seen += [] if line == seen[-1] else [line]
+            seen += lines(watcher.stdout, len(TOKENS) - len(seen))
+            watcher.send_signal(signal.SIGINT)
+            assert finish(watcher) == []
+    assert seen == [f"{offset} {token}" for offset, token in enumerate(TOKENS, start=1)]
+
+
+def test_an_agent_works_through_the_end_of_its_broker(tmp_path: Path) -> None:
+    with (
+        socket_path() as path,
+        broker_process(tmp_path / "data", path) as broker,
+        example("watcher.py", path, "work", str(tmp_path / "position")) as watcher,
+        example("agent.py", path, "work") as agent,
+    ):
+        seen = lines(watcher.stdout, 5)
+        broker.kill()
+        with broker_process(tmp_path / "data", path):
+            seen += lines(watcher.stdout, len(TOKENS) - 5)
+            finish(agent)
+    assert [line.split(" ", 1)[1] for line in seen] == TOKENS
+
+
+def test_a_watcher_that_comes_too_late_is_told(path: str, tmp_path: Path) -> None:
+    bookmark = tmp_path / "position"
+    with running_broker(path=f"{path}2") as broker:
+        author = broker.client("author")
+        opened = author.open("work")
+        author.publish(opened.number, *["one", "two", "three"])
+        bookmark.write_text(f"{opened.epoch ^ 1:016x}:2")
+        with example("watcher.py", broker.path, "work", str(bookmark)) as watcher:
+            assert lines(watcher.stdout, 4) == ["(records are missing here: recreated)", "1 one", "2 two", "3 three"]
+            watcher.send_signal(signal.SIGINT)
+            assert finish(watcher) == []
+    assert bookmark.read_text() == f"{opened.epoch:016x}:3"
