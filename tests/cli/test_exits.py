@@ -11,7 +11,7 @@ from outlast_cli.exits import MEANINGS, Exit, Failure
 def test_every_code_is_explained() -> None:
     assert set(MEANINGS) == set(Exit)
     table = exits.exit_table()
-    readme = (Path(exits.__file__).parents[0] / "README.md").read_text()
+    readme = (Path(exits.__file__).parents[1] / "README.md").read_text()
     for code, meaning in MEANINGS.items():
         assert f"{code:>3}  {meaning}" in table
         assert f"{code} " in readme

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
+
 import click
 import pytest
 from click.testing import CliRunner
 from outlast_cli.exits import Exit
 from outlast_cli.root import VERBS, Root, root
+
+from . import shell
 
 
 def test_help_names_verbs_and_exit_codes() -> None:
@@ -47,3 +52,24 @@ def test_how_verbs_may_end(raised: BaseException, code: Exit) -> None:
 def test_a_verbs_own_code_counts() -> None:
     assert Root()._run(lambda: Exit.RESYNC) == 4
     assert Root()._run(lambda: None) == 0
+
+
+def test_output_that_cannot_be_written_is_one_line(url: str) -> None:
+    shell.fill(url, "root-full", 1)
+    for arguments in (["history", "root-full"], ["channels", "ls", "root-full"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [*shell.COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=shell.environment(url)
+            )
+        assert (done.returncode, done.stderr.count(b"\n")) == (Exit.REFUSED, 1)
+        assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"])
+def test_closed_streams_harm_nothing(url: str, stream: str) -> None:
+    """Without care, the connection's socket would take a closed stream's place."""
+    channel = f"root-closed-{stream}"
+    command = shlex.join([*shell.COMMAND, "pub", channel, "x"])
+    done = subprocess.run(["sh", "-c", f"{command} {stream}"], env=shell.environment(url), timeout=shell.TIMEOUT_S)
+    assert done.returncode == 0
+    assert shell.run("history", channel, url=url).lines == ["x"]

@@ -24,7 +24,7 @@ class Exit(IntEnum):
 
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done",
-    Exit.REFUSED: "the broker refused it, or a proof failed",
+    Exit.REFUSED: "the broker refused it, output failed, or a proof did",
     Exit.USAGE: "the command line is wrong",
     Exit.UNREACHABLE: "no broker answers at that address",
     Exit.RESYNC: "records were skipped, and --fail-on-resync was given",

@@ -42,6 +42,7 @@ class Root(click.Group):
     ) -> None:
         """Never returns. A verb returns its exit code; None is 0."""
         settings["standalone_mode"] = False
+        replace_closed_streams()
         sys.exit(self._run(lambda: super(Root, self).main(args, prog_name, **settings)))
 
     def _run(self, run: Any) -> int:
@@ -60,11 +61,27 @@ class Root(click.Group):
         except BrokenPipeError:
             silence_stdout()
             return Exit.PIPE_CLOSED
+        except OSError as error:
+            click.echo(f"outlast: {error}", err=True)
+            silence_stdout()
+            return Exit.REFUSED
 
 
 def silence_stdout() -> None:
-    """Nobody reads any more: what is still buffered goes nowhere when the interpreter ends."""
+    """It cannot be written to any more: what is still buffered goes nowhere when the interpreter ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def replace_closed_streams() -> None:
+    """A shell can start us with `>&-`. Else the next socket would be opened in the stream's place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 @click.group(cls=Root, epilog=exit_table(), context_settings={"help_option_names": ["-h", "--help"]})

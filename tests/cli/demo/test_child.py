@@ -52,17 +52,6 @@ def test_news_and_text(part: str) -> None:
     asyncio.run(main())
 
 
-def test_a_part_ends_when_the_stage_is_gone(part: str) -> None:
-    async def main() -> None:
-        child, _ = await started(part)
-        assert child._process is not None and child._process.stdin is not None
-        child._process.stdin.close()
-        await asyncio.wait_for(child.finished(), 10)
-        assert await child._process.wait() == 0
-
-    asyncio.run(main())
-
-
 def test_a_stopped_one_can_be_killed(part: str) -> None:
     async def main() -> None:
         child, _ = await started(part)

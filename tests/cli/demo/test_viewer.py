@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from outlast_cli.demo.roles import return_text
 from outlast_cli.demo.viewer import Catchup, Return
 
 
@@ -31,8 +30,3 @@ def test_away_again_before_it_had_caught_up() -> None:
     catchup.see(90, False)
     catchup.begin(200, 43)
     assert catchup.see(200, False) == Return(42, 1)
-
-
-def test_in_words() -> None:
-    assert return_text(5310, 1204) == "back: replayed 1,204 records from 5,310"
-    assert return_text(5310, 0) == "back: had missed nothing before 5,310"
