@@ -11,9 +11,8 @@ from tests.broker.logs import batch, entry
 from tests.support.bounds import bounded
 
 U64 = st.integers(0, 2**64 - 1)
-ENTRIES = st.lists(
-    st.builds(Entry, U64, U64, U64, U64, st.builds(batch, st.integers(1, 2**40), st.binary(max_size=200))), min_size=1, max_size=8
-)
+BATCHES = st.builds(batch, st.integers(1, 2**40), st.binary(max_size=200))
+ENTRIES = st.lists(st.builds(Entry, U64, U64, U64, U64, BATCHES), min_size=1, max_size=8)
 
 
 def seal(entries: list[Entry]) -> bytes:
