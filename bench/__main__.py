@@ -6,10 +6,13 @@ import argparse
 import asyncio
 import gc
 import json
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = make_plan(options)
     machine.raise_file_limit()
     machine.pin(plan.load_cores)
+    # A bench that is told to stop cleans up like one that is interrupted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     systems = installed(options.system)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=plan.data_dir) as folder:
         results = run_all(plan, Path(folder), options.scenario, options.case, systems, options.runs)
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
-    parser.add_argument("--system", nargs="+", default=["outlast"], help=f"all, or some of {', '.join(SYSTEMS)}")
+    parser.add_argument("--system", nargs="+", choices=["all", *SYSTEMS], default=["outlast"])
     parser.add_argument("--case", default="", help="only the cases whose name contains this")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="measured per run, after a warm-up of 1.5")
@@ -67,7 +72,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     }
     if options.quick:
         options.runs = 1
-        return Plan(options.data_dir, 0.5, 0.2, scale=0.02, **cores)
+        return Plan(options.data_dir, 0.5, 0.2, limit_s=30.0, scale=0.02, **cores)
     return Plan(options.data_dir, options.seconds, **cores)
 
 
@@ -86,26 +91,34 @@ def installed(names: Sequence[str]) -> list[System]:
 
 
 def run_all(
-    plan: Plan, folder: Path, scenarios: Sequence[str], cases: str, systems: Sequence[System], runs: int
+    plan: Plan, folder: Path, scenarios: Sequence[str], wanted: str, systems: Sequence[System], runs: int
 ) -> list[dict[str, Any]]:
     """Systems take turns within each run, so that a slow minute of the machine hits all of them."""
     results: list[dict[str, Any]] = []
     for name in scenarios:
         scenario = SCENARIOS[name]
-        for number in range(runs):
-            for case in (case for case in scenario.CASES if cases in case):
-                for system in fitting(scenario, systems):
-                    result = run_one(plan, folder / f"{len(results)}", system, scenario, case)
-                    row = {"scenario": name, "case": case, "system": system.name, "run": number, **result}
-                    results.append(row)
-                    print(table.line(row), file=sys.stderr, flush=True)
+        reasons = {system.name: unfit(scenario, name, system) for system in systems}
+        for left_out, reason in reasons.items():
+            if reason is not None:
+                print(f"{name}: not for {left_out}: {reason}", file=sys.stderr)
+        fitting = [system for system in systems if reasons[system.name] is None]
+        cases = [case for case in scenario.CASES if wanted in case]
+        for number, case, system in product(range(runs), cases, fitting):
+            place = folder / f"run-{len(results)}"
+            result = run_one(plan, place, system, scenario, case)
+            shutil.rmtree(place, ignore_errors=True)
+            row = {"scenario": name, "case": case, "system": system.name, "run": number, **result}
+            results.append(row)
+            print(table.line(row), file=sys.stderr, flush=True)
     return results
 
 
-def fitting(scenario: ModuleType, systems: Sequence[System]) -> list[System]:
-    """Some scenarios need what only one system has; the others' absence is said once, by `main`."""
+def unfit(scenario: ModuleType, name: str, system: System) -> str | None:
+    """Why this scenario is not run with this system."""
     only: Sequence[str] = getattr(scenario, "ONLY", ())
-    return [system for system in systems if not only or system.name in only]
+    if only and system.name not in only:
+        return f"the scenario is made for {', '.join(only)}"
+    return system.unfit.get(name)
 
 
 def run_one(plan: Plan, folder: Path, system: System, scenario: ModuleType, case: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Load:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def set_message(self, size: int) -> None:
-        """Printable, so that it may travel as text where a system wants that."""
-        self.message = (bytes(range(65, 91)) * (size // 26 + 1))[:size]
+        """Capital letters, and an exclamation mark that ends it: text for systems that want text, easy to count."""
+        self.message = (bytes(range(65, 91)) * (size // 26 + 1))[: size - 1] + b"!"
 
     def fail(self, error: BaseException) -> None:
         if not self.failure.done():

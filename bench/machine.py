@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1
 
 
 def process_cpu_s(pid: int) -> float:
@@ -55,6 +59,11 @@ def pin(cores: frozenset[int]) -> None:
     there = cores & os.sched_getaffinity(0)
     if there:
         os.sched_setaffinity(0, there)
+
+
+def die_with_parent() -> None:
+    """A server must not outlive a bench that was killed. Called in the child, before it becomes the server."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def raise_file_limit() -> int:

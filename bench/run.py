@@ -73,7 +73,7 @@ class Run:
             self.server.stop()
 
     def add_lanes(self, count: int, window: int, unit: int = 0, sample: int = 64) -> list[Lane]:
-        lanes = [Lane(f"lane:{len(self.lanes) + index}", window, unit, sample) for index in range(count)]
+        lanes = [Lane(f"lane:{len(self.lanes) + index:05}", window, unit, sample) for index in range(count)]
         self.lanes += lanes
         return lanes
 

@@ -35,7 +35,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._log_file,
             env=os.environ | (env or {}),
-            preexec_fn=lambda: machine.pin(plan.server_cores),
+            preexec_fn=lambda: _become_child(plan),
         )
 
     @property
@@ -92,6 +92,11 @@ class Server:
     def _complaint(self, what: str) -> str:
         tail = self.log.read_text(errors="replace")[-2_000:]
         return f"{self._process.args!r}: {what}\n{tail}"
+
+
+def _become_child(plan: Plan) -> None:
+    machine.die_with_parent()
+    machine.pin(plan.server_cores)
 
 
 def free_port() -> int:

@@ -19,7 +19,7 @@ WINDOW = 8
 
 async def measure(run: Run, case: str) -> Result:
     run.load.batched = case == "batched"
-    lanes = run.add_lanes(run.plan.scaled(CHANNELS), WINDOW)
+    lanes = run.add_lanes(run.plan.scaled(CHANNELS), WINDOW, sample=WINDOW)
     connections = run.plan.scaled(CONNECTIONS, least=4)
     run.start()
     await run.read(shared(lanes, connections))

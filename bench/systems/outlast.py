@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from struct import Struct
@@ -169,6 +169,7 @@ class OutlastReader(Reader):
 class Outlast:
     name = "outlast"
     ack_means = "on disk (LMDB commit with fsync, shared by everything that waits), delivered only after it"
+    unfit: Mapping[str, str] = {}
 
     def missing(self) -> str | None:
         return None

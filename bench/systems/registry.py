@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from .outlast import Outlast
+from .redis import Redis
 from .system import System
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (Outlast(),)}
+SYSTEMS: dict[str, System] = {
+    system.name: system for system in (Outlast(), Redis("always"), Redis("everysec"), Redis("stock"), Redis("pubsub"))
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +13,14 @@ from ..server import Server
 
 
 class System(Protocol):
-    """`ack_means` says where a message is when the publisher is told that it was accepted."""
+    """`ack_means` says where a message is when the publisher is told that it was accepted.
+
+    `unfit`: scenarios that make no sense for it, and why.
+    """
 
     name: str
     ack_means: str
+    unfit: Mapping[str, str]
 
     def missing(self) -> str | None:
         """How to install what this machine lacks; None when all is there."""
