@@ -16,7 +16,7 @@ from .start import chosen_start, parse_offset_or_position, start_options
 from .terminal import is_terminal
 
 
-@click.command()
+@click.command(short_help="Print what a channel holds now.")
 @click.argument("channel")
 @start_options
 @click.option("--before", metavar="OFFSET|POSITION", help="Only what lies before this record.")

@@ -28,7 +28,7 @@ REFUSALS_TOLD = 10
 FORMATS = ("auto", "table", "plain", "json")
 
 
-@click.command()
+@click.command(short_help="Publish a record, or every line of standard input.")
 @click.argument("channel")
 @click.argument("data")
 @click.option("--json", "is_json", is_flag=True, help="DATA, or each line, is JSON.")

@@ -41,8 +41,8 @@ def _duration(name: str, field: str, text: str) -> Option:
 
 
 @click.command()
-@_option("--listen", "listen", str, _DEFAULT.listen, f"Address: {_LISTEN_FORMS}. Repeat it for more (in the variable: spaces between).",
-         multiple=True)  # fmt: skip
+@_option("--listen", "listen", str, _DEFAULT.listen, f"Address: {_LISTEN_FORMS}. Repeat it for more "
+         "(in the variable: spaces between).", multiple=True)  # fmt: skip
 @_option("--data", "data", click.Path(path_type=Path, file_okay=False), f"./{_DEFAULT.data}", "Folder for the records.")
 @_option("--memory", "memory", bool, False, "Keep everything in memory: a restart forgets it all.", is_flag=True)
 @_option("--retain-age", "age_ms", DURATION, "0", "Forget records that are older. 0: never.")

@@ -25,7 +25,7 @@ class Ending(NamedTuple):
     at_resync: bool
 
 
-@click.command()
+@click.command(short_help="Read a channel, and go on as more comes.")
 @click.argument("channel")
 @start_options
 @click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Stop after N records.")

@@ -9,7 +9,7 @@ from ..session import run_loop
 from .stage import run_demo
 
 
-@click.command()
+@click.command(short_help="Watch an agent's work outlive all that breaks.")
 @click.option("--seconds", type=click.FloatRange(5, 3600), default=60, show_default=True, help="How long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed breaks things at other times.")
 def demo(seconds: float, seed: int) -> int:
