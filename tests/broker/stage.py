@@ -252,6 +252,7 @@ class Stage:
         self.loop.set_exception_handler(self._unhandled)
         self.problems: list[dict[str, Any]] = []
         self.failures: list[Exception] = []
+        self._actors: list[Actor] = []
         self.log = HeldLog(log or MemoryLog())
         config = replace(Config(data=None), **settings)
         self.engine = self._made(config)
@@ -265,7 +266,7 @@ class Stage:
         return engine
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.problems.append(context)
+        self.problems.append({key: repr(value) for key, value in context.items()})
 
     def client(self, client_id: str = "client", producer: tuple[int, int] | None = None) -> Actor:
         """A client that has been welcomed."""
@@ -274,7 +275,8 @@ class Stage:
         return actor
 
     def stranger(self, client_id: str = "client") -> Actor:
-        return self.call(lambda: Actor(self, client_id))
+        self._actors.append(self.call(lambda: Actor(self, client_id)))
+        return self._actors[-1]
 
     def channel(self, name: str) -> Channel:
         """What the engine itself holds of a channel."""
@@ -337,6 +339,8 @@ class Stage:
     def close(self) -> None:
         self.log.go_on()
         self.log.go_on_reading()
+        for actor in self._actors:
+            actor.leave()
         if not self.failures:
             self.idle()
         self.engine.close()

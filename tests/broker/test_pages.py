@@ -17,7 +17,7 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.batch import read_records
 from outlast_protocol.frames import History, Page, Subscribe, encode
 
-from tests.broker.logs import batch, with_chunks
+from tests.broker.logs import batch, commit, move, with_chunks
 from tests.support.bounds import bounded
 
 EPOCH = 0xABC
@@ -203,17 +203,14 @@ def test_reading_back_stops_at_the_first_record_meant() -> None:
 def test_a_record_that_should_be_there_is_missed_aloud() -> None:
     log = MemoryLog()
     number = with_chunks(log, "a", 2)
-    with pytest.raises(Damaged):
-        pages.read_on(log, number, 5, 6)
+    for read in (pages.read_on, pages.read_back):
+        with pytest.raises(Damaged):
+            read(log, number, 5, 6)
 
 
 def test_reading_back_stops_when_a_page_is_full() -> None:
     log = MemoryLog()
     number = with_chunks(log, "a", 1)
-    from outlast_broker.log import Move, Work
-
-    work = Work()
-    work.moves.append(Move(number, [[batch(3 + at, bytes(PAGE_BYTES // 2))] for at in range(6)], 0))
-    log.commit(work)
+    commit(log, move(number, *[batch(3 + at, bytes(PAGE_BYTES // 2)) for at in range(6)]))
     found = b"".join(pages.read_back(log, number, 1, 8))
     assert [record.offset for record in read_records(found)] == [7, 8]
