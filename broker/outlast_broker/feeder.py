@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("outlast.feeder")
 
-SLICE_BYTES = 262_144
+# One frame's worth: large enough that replay is cheap, small enough to get through a line that keeps breaking.
+SLICE_BYTES = 65_536
 
 
 class Feeder:
@@ -70,12 +71,13 @@ class Feeder:
         if reader.next > channel.last:
             reader.go_live()
             return False
+        room = min(SLICE_BYTES, reader.credit)
         if channel.in_tail(reader.next):
-            batches = channel.tail_from(reader.next, SLICE_BYTES)
+            batches = channel.tail_from(reader.next, room)
             self._send(reader, batches, next(spans(batches[-1])).last)
             return True
         reader.connection.serving = True
-        self.read(lambda future: self._got(reader, future), self._log.read, channel.number, reader.next, SLICE_BYTES)
+        self.read(lambda future: self._got(reader, future), self._log.read, channel.number, reader.next, room)
         return True
 
     def _got(self, reader: Subscription, future: Future[list[Chunk]]) -> None:
@@ -98,8 +100,8 @@ class Feeder:
         elif not chunks or chunks[0].first > reader.next:
             self._refuse_damaged(reader, Damaged(f"{channel.name!r} has no record {reader.next}"))
         else:
-            batches = [chunks[0].since(reader.next), *(chunk.batches for chunk in chunks[1:])]
-            self._send(reader, batches, chunks[-1].last)
+            batches = b"".join((chunks[0].since(reader.next), *(chunk.batches for chunk in chunks[1:])))
+            self._send(reader, *_fitting(batches, chunks[-1].last, reader.credit))
 
     def _send(self, reader: Subscription, batches: list[bytes], last: int) -> None:
         """`batches` hold the records from the reader's next one to `last`, and fit one frame."""
@@ -125,3 +127,15 @@ class Feeder:
         reader.end()
         reader.connection.ended(reader.channel)
         reader.connection.send(encode(Error(0, ErrorCode.DAMAGED, str(damage), {"number": reader.channel.number})))
+
+
+def _fitting(batches: bytes, last: int, credit: int) -> tuple[list[bytes], int]:
+    """As many whole batches as there is credit for, at least one, and the last offset in them."""
+    if len(batches) <= credit:
+        return [batches], last
+    end = 0
+    for span in spans(batches):
+        if span.end > credit and end:
+            break
+        end, last = span.end, span.last
+    return [batches[:end]], last

@@ -602,3 +602,16 @@ async def _read_log(broker: FakeBroker) -> list[Data]:
 
 async def _all(subscription: outlast.Subscription) -> list[int]:
     return [record.offset async for record in subscription]
+
+
+@scenario
+async def test_stored_bytes_that_are_damaged_end_the_iteration(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        subscription = client.channel("c").subscribe(start="earliest")
+        reading = asyncio.create_task(take(subscription, 2))
+        await line.open()
+        await line.accept(0, start="earliest")
+        line.deliver(stored(1, "whole"))
+        line.refuse(0, ErrorCode.DAMAGED, number=NUMBER)
+        with pytest.raises(outlast.Damaged):
+            await reading

@@ -365,6 +365,8 @@ class Link:
         refusal = from_wire(error.code, error.message, error.detail)
         if error.request in self._answers:
             self._answer(wire, error.request, refusal)
+        elif (reader := self._routes.get(_number(error))) is not None:
+            reader.fail(refusal)
         else:
             _log.warning("the broker says: %s", refusal)
         if not wire.is_open or is_fatal(error.code):
@@ -392,6 +394,12 @@ class Link:
         reader = self._routes.get(resync.number)
         if reader is not None:
             reader.resynced(resync)
+
+
+def _number(error: frames.Error) -> int:
+    """Of the channel whose subscription an error outside of any request has ended (PROTOCOL.md 6.5), else 0."""
+    number = error.detail.get("number")
+    return number if isinstance(number, int) else 0
 
 
 def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
