@@ -16,7 +16,7 @@ from outlast_protocol import ErrorCode
 from outlast_protocol.batch import spans
 from outlast_protocol.frames import Error, Resync, deliver_head, encode
 
-from .chunk import Chunk
+from .chunk import Chunk, group_batches
 from .counters import Counters
 from .damage import Damaged
 from .log import Log
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("outlast.feeder")
 
-# One frame's worth: large enough that replay is cheap, small enough to get through a line that keeps breaking.
-SLICE_BYTES = 65_536
+# Large enough that replay is cheap; it goes out in frames of a chunk each, for lines that keep breaking.
+SLICE_BYTES = 262_144
 
 
 class Feeder:
@@ -73,8 +73,8 @@ class Feeder:
             return False
         room = min(SLICE_BYTES, reader.credit)
         if channel.in_tail(reader.next):
-            batches = channel.tail_from(reader.next, room)
-            self._send(reader, batches, next(spans(batches[-1])).last)
+            groups = group_batches(channel.tail_from(reader.next, room))
+            self._send(reader, [(b"".join(group), next(spans(group[-1])).last) for group in groups])
             return True
         reader.connection.serving = True
         self.read(lambda future: self._got(reader, future), self._log.read, channel.number, reader.next, room)
@@ -100,16 +100,20 @@ class Feeder:
         elif not chunks or chunks[0].first > reader.next:
             self._refuse_damaged(reader, Damaged(f"{channel.name!r} has no record {reader.next}"))
         else:
-            batches = b"".join((chunks[0].since(reader.next), *(chunk.batches for chunk in chunks[1:])))
-            self._send(reader, *_fitting(batches, chunks[-1].last, reader.credit))
+            rest = chunks[0].since(reader.next)
+            self._send(reader, [(rest, chunks[0].last), *((chunk.batches, chunk.last) for chunk in chunks[1:])])
 
-    def _send(self, reader: Subscription, batches: list[bytes], last: int) -> None:
-        """`batches` hold the records from the reader's next one to `last`, and fit one frame."""
-        frame = deliver_head(reader.channel.number, sum(map(len, batches))) + b"".join(batches)
-        reader.connection.send(frame)
-        reader.credit -= len(frame)
-        self._counters.deliveries += 1
-        reader.next = last + 1
+    def _send(self, reader: Subscription, parts: list[tuple[bytes, int]]) -> None:
+        """A frame for each run of batches and its last offset, as long as there is credit."""
+        for batches, last in parts:
+            if reader.credit <= 0:
+                break
+            batches, reader.next = _fitting(batches, last, reader.credit)
+            frame = deliver_head(reader.channel.number, len(batches)) + batches
+            reader.connection.send(frame)
+            reader.credit -= len(frame)
+            reader.next += 1
+            self._counters.deliveries += 1
         reader.go_on()
         self.serve(reader.connection)
 
@@ -129,13 +133,13 @@ class Feeder:
         reader.connection.send(encode(Error(0, ErrorCode.DAMAGED, str(damage), {"number": reader.channel.number})))
 
 
-def _fitting(batches: bytes, last: int, credit: int) -> tuple[list[bytes], int]:
+def _fitting(batches: bytes, last: int, credit: int) -> tuple[bytes, int]:
     """As many whole batches as there is credit for, at least one, and the last offset in them."""
     if len(batches) <= credit:
-        return [batches], last
+        return batches, last
     end = 0
     for span in spans(batches):
         if span.end > credit and end:
             break
         end, last = span.end, span.last
-    return [batches[:end]], last
+    return batches[:end], last

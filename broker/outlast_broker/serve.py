@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +40,5 @@ def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addres
 
 
 def _complain(text: str, code: int) -> int:
-    logging.getLogger("outlast").critical("%s", text)
     print(f"outlast: {text}", file=sys.stderr, flush=True)
     return code
