@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from bench import guard
 
+HOME = Path(__file__).parents[2]
 COUNTS = {"instructions": 100.0, "socket writes": 0.25}
 
 
 def test_counted_costs_are_those_of_the_baseline() -> None:
-    baselines = json.loads(guard.BASELINE.read_text())
-    now = asyncio.run(guard.measure())
-    assert guard.compare(guard.baseline_for(guard.version(), baselines), now) == []
+    """In a process of its own: under the tests' debug mode the event loop counts for more."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [sys.executable, "-m", "bench.guard"]
+    ran = subprocess.run(command, cwd=HOME, env=plain, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_what_grows_or_shrinks_beyond_the_margin_is_said() -> None:
