@@ -39,12 +39,12 @@ from tests.support.load import Acks, Keeper, Role, Watcher, Writer, working
 KILLS = 11 * FACTOR
 CHANNELS = ["busy", "trimmed", "third", "kept-short"]
 KEPT_RECORDS = 150
-# A journal of few bytes is always on its way into chunks; none at all is the default, where nothing moves in a test.
+# A journal of few bytes or few ms is always on its way into chunks; with the default nothing moves in a test.
 SCHEDULES: dict[str, dict[str, int]] = {
     "default": {},
     "tiny-journal": {"journal_bytes": 1},
     "small-journal": {"journal_bytes": 20_000},
-    "old-journal": {"journal_age_ms": 20},
+    "old-journal": {"journal_age_ms": 1},
     "small-backlog": {"journal_bytes": 100_000, "commit_backlog_bytes": 10_000},
 }
 

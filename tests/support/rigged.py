@@ -6,7 +6,8 @@ KNOBS is a folder; what lies in it when the process starts is rigged, and the fi
     clock_shift_ms   how far the broker's clock is off
     die              "before N" or "after N": SIGKILL around the Nth commit that has records in it
     disk             "TARGET FILES [heals]": at SIGUSR1 the files of the store become TARGET, which refuses to write
-                     (/dev/full) or to sync (/dev/null). FILES: "pages", "meta" or "pages+meta".
+                     (/dev/full) or to sync (/dev/null). FILES: "pages", "meta" or "pages+meta"; never "meta" with
+                     /dev/null, which would swallow it: no disk says that it has what it has not
                      "heals" gives the real files back after the first failure, so that a second commit would pass
 """
 
