@@ -87,7 +87,7 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Whether the log knows all about this channel, and nobody here would miss it."""
-        return not self.users and self.settled and not self.tail and self.active_ms <= self.last_ms
+        return not self.users and self.settled and not self.tail
 
     def entered(self) -> None:
         self.users += 1

@@ -371,7 +371,10 @@ class ClientConnection:
 
         def answer(parts: list[bytes]) -> None:
             kept = max(low, channel.first)
-            self._send_page(frame.request, channel, pages.backwards(parts, kept, high))
+            cut = pages.backwards(parts, kept, high)
+            if cut.low > kept and sum(map(len, parts)) < pages.PAGE_BYTES:
+                raise Damaged(f"{channel.name!r} has no record {cut.low - 1}")
+            self._send_page(frame.request, channel, cut)
 
         if low > high:
             self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))

@@ -416,9 +416,11 @@ class Engine:
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
-        """Whether something of this channel still waits to be written."""
+        """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
         groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
-        return any(channel in group.heads or channel in group.trims for group in groups)
+        waits = any(channel in group.heads or channel in group.trims for group in groups)
+        idles = channel.retention(self.config.retention).idle_ttl_ms > 0
+        return waits or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""

@@ -93,12 +93,15 @@ class Feeder:
         try:
             chunks = future.result()
         except Damaged as damage:
-            self._refuse_damaged(reader, damage)
+            self._refuse(reader, ErrorCode.DAMAGED, damage)
+            return
+        except Exception as error:  # a reader that is told nothing would wait for ever
+            self._refuse(reader, ErrorCode.INTERNAL, error)
             return
         if reader.next < channel.first or (not chunks and channel.in_tail(reader.next)):
             reader.go_on()
         elif not chunks or chunks[0].first > reader.next:
-            self._refuse_damaged(reader, Damaged(f"{channel.name!r} has no record {reader.next}"))
+            self._refuse(reader, ErrorCode.DAMAGED, Damaged(f"{channel.name!r} has no record {reader.next}"))
         else:
             rest = chunks[0].since(reader.next)
             self._send(reader, [(rest, chunks[0].last), *((chunk.batches, chunk.last) for chunk in chunks[1:])])
@@ -124,13 +127,13 @@ class Feeder:
         self._counters.resyncs += 1
         reader.connection.send(encode(Resync(channel.number, "trimmed", channel.first - 1, channel.epoch)))
 
-    def _refuse_damaged(self, reader: Subscription, damage: Damaged) -> None:
+    def _refuse(self, reader: Subscription, code: ErrorCode, error: Exception) -> None:
         """Promise 7: what fails its checksum is never served, and never skipped in silence."""
-        logger.error("damaged: %s", damage)
-        self._counters.damaged += 1
+        logger.error("%s: %s", code.name.lower(), error)
+        self._counters.damaged += code is ErrorCode.DAMAGED
         reader.end()
         reader.connection.ended(reader.channel)
-        reader.connection.send(encode(Error(0, ErrorCode.DAMAGED, str(damage), {"number": reader.channel.number})))
+        reader.connection.send(encode(Error(0, code, str(error), {"number": reader.channel.number})))
 
 
 def _fitting(batches: bytes, last: int, credit: int) -> tuple[bytes, int]:

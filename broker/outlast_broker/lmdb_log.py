@@ -15,10 +15,12 @@ a longer one would pin pages and make the file grow. docs/decisions/0001 says wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from struct import Struct
+from typing import ParamSpec, TypeVar
 
 import lmdb
 
@@ -30,6 +32,8 @@ from .journal import Entry
 from .log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Stats, Work
 from .retention import ChunkFacts
 
+P = ParamSpec("P")
+R = TypeVar("R")
 FORMAT = 1
 _U64 = Struct(">Q")
 _PAIR = Struct(">QQ")
@@ -43,6 +47,20 @@ StoreError = lmdb.Error
 
 class WrongFormat(Exception):
     """The folder holds a store that this version must not touch."""
+
+
+def _without_frames(read: Callable[P, R]) -> Callable[P, R]:
+    """A traceback would keep the frame that failed, with its transaction and LMDB's slot for it, alive."""
+
+    @wraps(read)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except Damaged as damage:
+            text = str(damage)
+        raise Damaged(text)
+
+    return call
 
 
 class _MapGate:
@@ -245,6 +263,7 @@ class LmdbLog:
             stored = txn.get(_PAIR.pack(number, _HEAD_MARK))
         return head.decode(bytes(stored)) if stored else None
 
+    @_without_frames
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
         values: list[bytes] = []
         size = 0
@@ -259,6 +278,7 @@ class LmdbLog:
                 there = cursor.next()
         return [chunk.decode(value, number) for value in values]
 
+    @_without_frames
     def read_back(self, number: int, offset: int) -> Chunk | None:
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:
             if not self._seek(cursor, number, offset) or not _is_chunk(cursor, number):
@@ -275,6 +295,7 @@ class LmdbLog:
             return True
         return cursor.set_range(_PAIR.pack(number, offset))
 
+    @_without_frames
     def find_time(self, number: int, time_ms: int) -> Chunk | None:
         """Bisects the offsets: times never run backwards within a channel."""
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:
@@ -296,6 +317,7 @@ class LmdbLog:
         self._seek(cursor, number, _HEAD_MARK - 1)
         return first, chunk.facts(cursor.value(), number).last + 1
 
+    @_without_frames
     def oldest(self, number: int, count: int) -> list[ChunkFacts]:
         found: list[ChunkFacts] = []
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:

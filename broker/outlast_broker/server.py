@@ -185,6 +185,8 @@ class Server:
             await asyncio.sleep(0.005)
         for connection in list(self._connections):
             connection.abort()
+        while self._connections:
+            await asyncio.sleep(0)
 
     def _fail(self, error: Exception) -> None:
         logger.critical("the store failed, stopping at once: %s", error)
