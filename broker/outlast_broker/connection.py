@@ -12,11 +12,11 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, 
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
 
-from . import __version__, clock, pages
+from . import __version__, administration, clock, history, pages
 from .channel import Channel
+from .chunk import Chunk
 from .damage import Damaged
 from .pages import Start
-from .retention import RETENTION_KEYS
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class ClientConnection:
     """`clogged`: the socket takes no more for now. `behind`: subscriptions that the feeder serves from the log."""
 
     __slots__ = (
-        "_closed", "_engine", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
-        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "heard_ms", "producer", "serving",
+        "_closed", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
+        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "producer", "serving",
         "subscriptions",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
-        self._engine = engine
+        self.engine = engine
         self._wire = wire
         self._protocol = Connection(Role.BROKER)
         self._out: list[bytes] = []
@@ -72,8 +72,8 @@ class ClientConnection:
         """Handles every frame that `data` completes, then writes what there is to say."""
         self._received_ms = clock.steady_ms()
         self.heard_ms = clock.now_ms()
-        self._engine.counters.bytes_in += len(data)
-        handlers = LEAVING_HANDLERS if self._engine.leaving else HANDLERS
+        self.engine.counters.bytes_in += len(data)
+        handlers = LEAVING_HANDLERS if self.engine.leaving else HANDLERS
         for frame in self._protocol.receive(data):
             try:
                 handlers[type(frame)](self, frame)
@@ -81,22 +81,22 @@ class ClientConnection:
                 self._refuse(getattr(frame, "request", 0), error)
         if self._protocol.failure is not None:
             self._fail(self._protocol.failure)
-        self._engine.outbox.flush()
+        self.engine.outbox.flush()
 
     def send(self, data: bytes) -> None:
         """Queues whole frames for the next flush."""
         if self._closed:
             return
         if not self._out:
-            self._engine.outbox.waiting.append(self)
+            self.engine.outbox.waiting.append(self)
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._out_bytes > self._engine.config.reader_buffer_bytes:
+        if self._out_bytes > self.engine.config.reader_buffer_bytes:
             self.clogged = True
 
     def flush(self) -> None:
         out, self._out = self._out, []
-        self._engine.counters.bytes_out += self._out_bytes
+        self.engine.counters.bytes_out += self._out_bytes
         self._out_bytes = 0
         if self._closed:
             return
@@ -113,7 +113,7 @@ class ClientConnection:
     def unclog(self) -> None:
         self.clogged = False
         self._resume(_CLOGGED)
-        self._engine.feeder.serve(self)
+        self.engine.feeder.serve(self)
 
     def hold(self) -> bool:
         """The disk is behind: stops reading from this publisher. False if it was stopped already."""
@@ -152,7 +152,7 @@ class ClientConnection:
         """Heartbeats, and the end of those who never say HELLO (PROTOCOL.md 3.2, 3.4)."""
         if not self._heartbeat_ms:
             # Nothing is sent before WELCOME, so this is the time since the socket opened.
-            if now_ms - self._sent_ms >= self._engine.config.hello_timeout_ms:
+            if now_ms - self._sent_ms >= self.engine.config.hello_timeout_ms:
                 self._fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
             return
         todo = beat(now_ms, self._sent_ms, self._received_ms, self._heartbeat_ms)
@@ -179,19 +179,19 @@ class ClientConnection:
         self.subscriptions.pop(channel.number, None)
 
     def _refuse(self, request: int, error: ProtocolError) -> None:
-        self._engine.counters.refused += 1
+        self.engine.counters.refused += 1
         self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
         if error.fatal:
             self._hang_up()
 
     def _fail(self, error: ProtocolError) -> None:
         logger.info("refused: %s", error)
-        self._engine.counters.refused += 1
+        self.engine.counters.refused += 1
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
 
     def _hang_up(self) -> None:
-        self._engine.outbox.flush()
+        self.engine.outbox.flush()
         self._protocol.close()
         self.close()
 
@@ -202,7 +202,7 @@ class ClientConnection:
 
     def refuse_leaving(self, frame: Any) -> None:
         """Any request while the broker is leaving."""
-        self._engine.check_writable()
+        self.engine.check_writable()
 
     def hello(self, frame: f.Hello) -> None:
         if self._protocol.failure is not None:
@@ -232,7 +232,7 @@ class ClientConnection:
         )
 
     def _limits(self) -> dict[str, int]:
-        return LIMITS | {"channels": self._engine.config.channels_per_connection}
+        return LIMITS | {"channels": self.engine.config.channels_per_connection}
 
     def ping(self, frame: f.Ping) -> None:
         self.send(f.encode(f.Pong(frame.token)))
@@ -242,10 +242,10 @@ class ClientConnection:
 
     def open(self, frame: f.Open) -> None:
         check_name(frame.channel)
-        full = len(self.channels) >= self._engine.config.channels_per_connection
-        channel = self._engine.open(frame.channel, frame.create and not full)
+        full = len(self.channels) >= self.engine.config.channels_per_connection
+        channel = self.engine.open(frame.channel, frame.create and not full)
         if full and (channel is None or channel.number not in self.channels):
-            most = self._engine.config.channels_per_connection
+            most = self.engine.config.channels_per_connection
             text = f"{most} channels are open on this connection"
             raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="channels", value=most)
         if channel is None:
@@ -253,7 +253,7 @@ class ClientConnection:
         if channel.number not in self.channels:
             self.channels[channel.number] = channel
             channel.entered()
-        self._when_readable(frame.request, channel, lambda: self._opened(frame.request, channel))
+        self.when_readable(frame.request, channel, lambda: self._opened(frame.request, channel))
 
     def _opened(self, request: int, channel: Channel) -> None:
         self.send(f.encode(f.Opened(request, channel.number, channel.epoch, channel.first, channel.last)))
@@ -263,15 +263,15 @@ class ClientConnection:
         if channel is None or channel.dead:
             raise self._dead_number(frame.number)
         try:
-            self._engine.publish(self, channel, frame)
+            self.engine.publish(self, channel, frame)
         except ProtocolError as error:
-            self._engine.counters.refused += 1
+            self.engine.counters.refused += 1
             # What the refusal reveals (the last offset) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
-            self._when_readable(frame.request, channel, lambda: self.send(answer))
+            self.when_readable(frame.request, channel, lambda: self.send(answer))
 
     def subscribe(self, frame: f.Subscribe) -> None:
-        channel = self._channel(frame.number)
+        channel = self.opened_channel(frame.number)
         pages.check_start(frame)
         if frame.number in self.subscriptions:
             text = f"this connection already reads {channel.name!r}"
@@ -280,11 +280,11 @@ class ClientConnection:
         subscription.grant(frame.credit)
         self.subscriptions[frame.number] = subscription
         if frame.since_ms is not None:
-            self._find_time(
+            self.find_time(
                 frame.request, channel, frame.since_ms, lambda start: self._start(frame, subscription, start)
             )
         else:
-            self._when_readable(frame.request, channel, lambda: self._start(frame, subscription, None))
+            self.when_readable(frame.request, channel, lambda: self._start(frame, subscription, None))
 
     def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
         channel = subscription.channel
@@ -307,14 +307,14 @@ class ClientConnection:
             subscription.go_live()
         else:
             subscription.go_on()
-            self._engine.feeder.serve(self)
+            self.engine.feeder.serve(self)
 
     def unsubscribe(self, frame: f.Unsubscribe) -> None:
         subscription = self.subscriptions.pop(frame.number, None)
         if subscription is None:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"channel number {frame.number} is not subscribed")
         subscription.end()
-        self._reply(frame.request, {})
+        self.reply(frame.request, {})
 
     def credit(self, frame: f.Credit) -> None:
         subscription = self.subscriptions.get(frame.number)
@@ -323,131 +323,11 @@ class ClientConnection:
         subscription.grant(frame.credit)
         if subscription in subscription.channel.readers and not subscription.live:
             subscription.go_on()
-            self._engine.feeder.serve(self)
-
-    def history(self, frame: f.History) -> None:
-        channel = self._channel(frame.number)
-        if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
-            text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
-            raise ProtocolError(ErrorCode.BAD_BODY, text)
-        if frame.backwards:
-            self._when_readable(frame.request, channel, lambda: self._page_back(frame, channel))
-        elif frame.since_ms is not None:
-            pages.check_start(frame)
-            self._find_time(frame.request, channel, frame.since_ms, lambda start: self._page(frame, channel, start))
-        else:
-            pages.check_start(frame)
-            self._when_readable(frame.request, channel, lambda: self._page(frame, channel, None))
-
-    def _page(self, frame: f.History, channel: Channel, start: Start | None) -> None:
-        start = start or pages.start_at(channel, frame)
-        pages.refuse_resync(channel, start, frame.after)
-        low = start.after + 1
-        high = min(channel.last, start.after + frame.limit)
-
-        def answer(parts: list[bytes]) -> None:
-            if low < channel.first:
-                # Retention was here while the log was being read: judge the request again.
-                self._page(frame, channel, None if frame.since_ms is None else Start(channel.first - 1))
-            else:
-                self._send_page(frame.request, channel, pages.forwards(parts, low, high))
-
-        if low > high:
-            self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))
-        elif channel.in_tail(low):
-            answer(channel.tail_from(low, pages.PAGE_BYTES))
-        else:
-            log, number = self._engine.log, channel.number
-            self._read(frame.request, answer, pages.read_on, log, number, low, high)
-
-    def _page_back(self, frame: f.History, channel: Channel) -> None:
-        if frame.epoch not in (None, channel.epoch):
-            raise pages.stale_epoch(channel)
-        if frame.before is not None and frame.before > channel.last + 1:
-            text = f"before {frame.before} is ahead of the last offset, {channel.last}"
-            raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
-        high = (frame.before or channel.last + 1) - 1
-        low = max(channel.first, high - frame.limit + 1)
-
-        def answer(parts: list[bytes]) -> None:
-            kept = max(low, channel.first)
-            cut = pages.backwards(parts, kept, high)
-            if cut.low > kept and sum(map(len, parts)) < pages.PAGE_BYTES:
-                raise Damaged(f"{channel.name!r} has no record {cut.low - 1}")
-            self._send_page(frame.request, channel, cut)
-
-        if low > high:
-            self._send_page(frame.request, channel, pages.Cut(low, low - 1, b""))
-        elif channel.in_tail(high):
-            answer(channel.tail_before(high, high - low + 1, pages.PAGE_BYTES))
-        else:
-            log, number = self._engine.log, channel.number
-            self._read(frame.request, answer, pages.read_back, log, number, low, high)
-
-    def _send_page(self, request: int, channel: Channel, cut: pages.Cut) -> None:
-        page = f.Page(request, cut.low, cut.high, channel.first, channel.last, cut.batches)
-        self.send(f.encode(page))
-
-    def info(self, frame: f.Info) -> None:
-        channel = self._named(frame.channel)
-        self._when_readable(frame.request, channel, lambda: self._reply(frame.request, self._describe(channel)))
-
-    def _describe(self, channel: Channel) -> dict[str, Any]:
-        rule = channel.retention(self._engine.config.retention)
-        return _summary(channel) | {
-            "number": channel.number,
-            "created_ms": channel.created_ms,
-            "subscribers": len(channel.readers),
-            "retention": rule.as_dict(),
-        }
-
-    def list(self, frame: f.List) -> None:
-        if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
-            text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
-            raise ProtocolError(ErrorCode.BAD_BODY, text)
-        if max(len(frame.prefix.encode()), len((frame.after or "").encode())) > limits.CHANNEL_NAME_BYTES_MAX:
-            text = f"prefix and after have at most {limits.CHANNEL_NAME_BYTES_MAX} bytes, as names have"
-            raise ProtocolError(ErrorCode.BAD_BODY, text)
-        self._after_commit(frame.request, lambda: self._list(frame))
-
-    def _list(self, frame: f.List) -> None:
-        """As many rows as were asked for and fit a REPLY."""
-        names = self._engine.log.names(frame.prefix, frame.after, min(frame.limit, LIST_ROWS_MAX) + 1)
-        channels = [self._engine.hub.by_number(number) for _, number in names[:LIST_ROWS_MAX][: frame.limit]]
-        rows = [_summary(channel) for channel in channels if channel is not None]
-        self._reply(frame.request, {"channels": rows, "more": len(names) > len(channels)})
-
-    def delete(self, frame: f.Delete) -> None:
-        channel = self._named(frame.channel)
-        self._engine.delete(channel)
-        self._after_commit(frame.request, lambda: self._reply(frame.request, {"epoch": channel.epoch}))
-
-    def truncate(self, frame: f.Truncate) -> None:
-        channel = self._named(frame.channel)
-        self._when_readable(frame.request, channel, lambda: self._truncate(frame, channel))
-
-    def _truncate(self, frame: f.Truncate, channel: Channel) -> None:
-        if frame.before > channel.last + 1:
-            text = f"before {frame.before} is ahead of the last offset, {channel.last}"
-            raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
-        self._engine.truncate(channel, frame.before)
-        self._after_commit(frame.request, lambda: self._reply(frame.request, {"first": channel.first}))
-
-    def configure(self, frame: f.Configure) -> None:
-        channel = self._named(frame.channel)
-        if unknown := frame.retention.keys() - set(RETENTION_KEYS):
-            text = f"retention has no {', '.join(sorted(unknown))}; it has {', '.join(RETENTION_KEYS)}"
-            raise ProtocolError(ErrorCode.BAD_BODY, text)
-        if max((value or 0 for value in frame.retention.values()), default=0) >= 2**63:
-            raise ProtocolError(ErrorCode.BAD_BODY, "a bound of retention is below 2^63; 0 is none")
-        own = channel.own_retention | frame.retention
-        self._engine.configure(channel, {key: value for key, value in own.items() if value is not None})
-        rule = channel.retention(self._engine.config.retention)
-        self._after_commit(frame.request, lambda: self._reply(frame.request, {"retention": rule.as_dict()}))
+            self.engine.feeder.serve(self)
 
     # --- small help ---------------------------------------------------------------------------------------
 
-    def _channel(self, number: int) -> Channel:
+    def opened_channel(self, number: int) -> Channel:
         channel = self.channels.get(number)
         if channel is None or channel.dead:
             raise self._dead_number(number)
@@ -460,32 +340,32 @@ class ClientConnection:
         text = f"channel number {number} is not open on this connection, or its channel was deleted"
         return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, text)
 
-    def _named(self, name: str) -> Channel:
+    def named_channel(self, name: str) -> Channel:
         check_name(name)
-        channel = self._engine.open(name, create=False)
+        channel = self.engine.open(name, create=False)
         if channel is None:
             raise _unknown(name)
         return channel
 
-    def _reply(self, request: int, result: dict[str, Any]) -> None:
+    def reply(self, request: int, result: dict[str, Any]) -> None:
         self.send(f.encode(f.Reply(request, result)))
 
-    def _when_readable(self, request: int, channel: Channel, answer: Callable[[], None]) -> None:
+    def when_readable(self, request: int, channel: Channel, answer: Callable[[], None]) -> None:
         """An answer must not tell of anything that a crash could take back (PROTOCOL.md 2.1)."""
         if channel.settled:
-            self._guard(request, answer)
+            self.guard(request, answer)
         else:
-            self._after_commit(request, answer)
+            self.after_commit(request, answer)
 
-    def _after_commit(self, request: int, answer: Callable[[], None]) -> None:
-        self._engine.after_commit(lambda: self._guard(request, answer))
+    def after_commit(self, request: int, answer: Callable[[], None]) -> None:
+        self.engine.after_commit(lambda: self.guard(request, answer))
 
-    def _guard(self, request: int, answer: Callable[[], None]) -> None:
+    def guard(self, request: int, answer: Callable[[], None]) -> None:
         """What goes wrong in a late answer ends with this connection: the others wait behind it."""
         try:
             answer()
         except Damaged as damage:
-            self._engine.counters.damaged += 1
+            self.engine.counters.damaged += 1
             logger.error("damaged: %s", damage)
             self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
         except ProtocolError as error:
@@ -494,34 +374,35 @@ class ClientConnection:
             logger.exception("request %d failed", request)
             self._refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
-    def _read(self, request: int, done: Callable[[Any], None], call: Callable[..., Any], *args: Any) -> None:
-        """Runs a log's read aside, then `done` with its result here."""
+    def read_aside(
+        self, request: int, done: Callable[[Future[Any]], None], call: Callable[..., Any], *args: Any
+    ) -> None:
+        """Runs a log's read aside, then `done` here."""
 
         def finished(future: Future[Any]) -> None:
             if not self._closed and not future.cancelled():
-                self._guard(request, lambda: done(future.result()))
-                self._engine.outbox.flush()
+                self.guard(request, lambda: done(future))
+                self.engine.outbox.flush()
 
-        self._engine.feeder.read(finished, call, *args)
+        self.engine.feeder.read(finished, call, *args)
 
-    def _find_time(self, request: int, channel: Channel, time_ms: int, done: Callable[[Start], None]) -> None:
+    def find_time(self, request: int, channel: Channel, time_ms: int, done: Callable[[Start], None]) -> None:
         """The tail is asked first and remembered, for it may move into chunks while they are being read."""
         if channel.tail and channel.tail_time(time_ms) >= channel.tail_firsts[0]:
             done(Start(max(channel.tail_time(time_ms), channel.first - 1)))
             return
         before_tail = channel.tail_firsts[0] - 1 if channel.tail else channel.last
-        find_time = self._engine.log.find_time
+        find_time = self.engine.log.find_time
 
-        def found(chunk: Any) -> None:
+        def found(future: Future[Chunk | None]) -> None:
+            chunk = future.result()
             after = pages.after_time(chunk.batches, time_ms) if chunk is not None else before_tail
             done(Start(max(after, channel.first - 1)))
 
-        self._read(request, found, find_time, channel.number, time_ms)
+        self.read_aside(request, found, find_time, channel.number, time_ms)
 
 
 _CLOGGED, _HELD = 1, 2
-# So many rows of the longest names fit one REPLY.
-LIST_ROWS_MAX = 2_000
 
 LIMITS = {
     "frame_bytes": limits.FRAME_BYTES_MAX,
@@ -547,12 +428,12 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Subscribe: ClientConnection.subscribe,
     f.Unsubscribe: ClientConnection.unsubscribe,
     f.Credit: ClientConnection.credit,
-    f.History: ClientConnection.history,
-    f.Info: ClientConnection.info,
-    f.List: ClientConnection.list,
-    f.Delete: ClientConnection.delete,
-    f.Truncate: ClientConnection.truncate,
-    f.Configure: ClientConnection.configure,
+    f.History: history.history,
+    f.Info: administration.info,
+    f.List: administration.list,
+    f.Delete: administration.delete,
+    f.Truncate: administration.truncate,
+    f.Configure: administration.configure,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {
@@ -577,14 +458,3 @@ def _has_control(text: str) -> bool:
 
 def _unknown(name: str) -> ProtocolError:
     return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"there is no channel {name!r}")
-
-
-def _summary(channel: Channel) -> dict[str, Any]:
-    return {
-        "channel": channel.name,
-        "epoch": channel.epoch,
-        "first": channel.first,
-        "last": channel.last,
-        "bytes": channel.stored_bytes + sum(map(len, channel.tail)),
-        "last_ms": channel.last_ms if channel.last else 0,
-    }

@@ -117,13 +117,13 @@ def read_on(log: Log, number: int, low: int, high: int) -> list[bytes]:
 
 
 def read_back(log: Log, number: int, low: int, high: int) -> list[bytes]:
-    """Runs of batches that hold low to high, or the last PAGE_BYTES of them; fewer where the log has a hole."""
+    """Runs of batches that hold low to high, or the last PAGE_BYTES of them. Raises Damaged at a hole."""
     runs: list[bytes] = []
     offset, size = high, 0
     while offset >= low and size < PAGE_BYTES:
         chunk = log.read_back(number, offset)
         if chunk is None or chunk.last < offset:
-            break
+            raise Damaged(f"channel number {number} has no record {offset}")
         runs.insert(0, chunk.batches)
         size += len(chunk.batches)
         offset = chunk.first - 1

@@ -1,0 +1,95 @@
+"""INFO, LIST, DELETE, TRUNCATE and CONFIGURE: what can be asked of a channel by its name (PROTOCOL.md 6.8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from outlast_protocol import ErrorCode, ProtocolError, limits
+from outlast_protocol import frames as f
+
+from .channel import Channel
+from .retention import RETENTION_KEYS
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+# So many rows of the longest names fit one REPLY.
+LIST_ROWS_MAX = 2_000
+
+
+def info(connection: ClientConnection, frame: f.Info) -> None:
+    channel = connection.named_channel(frame.channel)
+    connection.when_readable(
+        frame.request, channel, lambda: connection.reply(frame.request, _describe(connection, channel))
+    )
+
+
+def _describe(connection: ClientConnection, channel: Channel) -> dict[str, Any]:
+    rule = channel.retention(connection.engine.config.retention)
+    return _summary(channel) | {
+        "number": channel.number,
+        "created_ms": channel.created_ms,
+        "subscribers": len(channel.readers),
+        "retention": rule.as_dict(),
+    }
+
+
+def list(connection: ClientConnection, frame: f.List) -> None:
+    if not 1 <= frame.limit <= limits.PAGE_RECORDS_MAX:
+        text = f"limit is {frame.limit}, allowed are 1 to {limits.PAGE_RECORDS_MAX}"
+        raise ProtocolError(ErrorCode.BAD_BODY, text)
+    if max(len(frame.prefix.encode()), len((frame.after or "").encode())) > limits.CHANNEL_NAME_BYTES_MAX:
+        text = f"prefix and after have at most {limits.CHANNEL_NAME_BYTES_MAX} bytes, as names have"
+        raise ProtocolError(ErrorCode.BAD_BODY, text)
+    connection.after_commit(frame.request, lambda: _list(connection, frame))
+
+
+def _list(connection: ClientConnection, frame: f.List) -> None:
+    """As many rows as were asked for and fit a REPLY."""
+    names = connection.engine.log.names(frame.prefix, frame.after, min(frame.limit, LIST_ROWS_MAX) + 1)
+    channels = [connection.engine.hub.by_number(number) for _, number in names[:LIST_ROWS_MAX][: frame.limit]]
+    rows = [_summary(channel) for channel in channels if channel is not None]
+    connection.reply(frame.request, {"channels": rows, "more": len(names) > len(channels)})
+
+
+def delete(connection: ClientConnection, frame: f.Delete) -> None:
+    channel = connection.named_channel(frame.channel)
+    connection.engine.delete(channel)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"epoch": channel.epoch}))
+
+
+def truncate(connection: ClientConnection, frame: f.Truncate) -> None:
+    channel = connection.named_channel(frame.channel)
+    connection.when_readable(frame.request, channel, lambda: _truncate(connection, frame, channel))
+
+
+def _truncate(connection: ClientConnection, frame: f.Truncate, channel: Channel) -> None:
+    if frame.before > channel.last + 1:
+        text = f"before {frame.before} is ahead of the last offset, {channel.last}"
+        raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
+    connection.engine.truncate(channel, frame.before)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"first": channel.first}))
+
+
+def configure(connection: ClientConnection, frame: f.Configure) -> None:
+    channel = connection.named_channel(frame.channel)
+    if unknown := frame.retention.keys() - set(RETENTION_KEYS):
+        text = f"retention has no {', '.join(sorted(unknown))}; it has {', '.join(RETENTION_KEYS)}"
+        raise ProtocolError(ErrorCode.BAD_BODY, text)
+    if max((value or 0 for value in frame.retention.values()), default=0) >= 2**63:
+        raise ProtocolError(ErrorCode.BAD_BODY, "a bound of retention is below 2^63; 0 is none")
+    own = channel.own_retention | frame.retention
+    connection.engine.configure(channel, {key: value for key, value in own.items() if value is not None})
+    rule = channel.retention(connection.engine.config.retention)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"retention": rule.as_dict()}))
+
+
+def _summary(channel: Channel) -> dict[str, Any]:
+    return {
+        "channel": channel.name,
+        "epoch": channel.epoch,
+        "first": channel.first,
+        "last": channel.last,
+        "bytes": channel.stored_bytes + sum(map(len, channel.tail)),
+        "last_ms": channel.last_ms if channel.last else 0,
+    }
