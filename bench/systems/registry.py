@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from .durable_streams import DurableStreams
 from .nats import Nats
 from .outlast import Outlast
 from .redis import Redis
 from .system import System
 
-SYSTEMS: dict[str, System] = {
-    system.name: system
-    for system in (
-        Outlast(),
-        Redis("always"),
-        Redis("everysec"),
-        Redis("stock"),
-        Redis("pubsub"),
-        Nats("always"),
-        Nats("default"),
-    )
-}
+_ALL: tuple[System, ...] = (
+    Outlast(),
+    Redis("always"),
+    Redis("everysec"),
+    Redis("stock"),
+    Redis("pubsub"),
+    Nats("always"),
+    Nats("default"),
+    DurableStreams(),
+)
+SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}

@@ -1,0 +1,17 @@
+// A Durable Streams server on files: node durable_streams.mjs MODULE_FOLDER DATA_FOLDER PORT. Prints its port.
+import { join } from "node:path"
+import { pathToFileURL } from "node:url"
+
+// The server's own log lines go to stderr: stdout is for the port alone.
+console.log = console.info = console.error
+const [moduleFolder, dataDir, port] = process.argv.slice(2)
+const { DurableStreamTestServer } = await import(pathToFileURL(join(moduleFolder, "dist", "index.js")))
+const server = new DurableStreamTestServer({ port: Number(port), host: "127.0.0.1", dataDir, compression: false })
+
+// With its 100 file handles a server that writes to more streams than that closes files before they are synced
+// and answers 404 for what it wrote.
+const { store } = server
+store.fileHandlePool = new store.fileHandlePool.constructor(12_000)
+
+const url = await server.start()
+process.stdout.write(`${new URL(url).port}\n`)
