@@ -1,0 +1,180 @@
+"""What the pages say, compared with what the code does."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import io
+import re
+from dataclasses import fields
+from types import CodeType
+from typing import Any
+
+import click
+import outlast
+import pytest
+from outlast_broker.config import Config
+from outlast_broker.lmdb_log import FORMAT
+from outlast_cli.exits import MEANINGS
+from outlast_cli.serve import serve
+from outlast_protocol import limits
+
+from tests.cli import shell
+from tests.support.broker import PATIENCE_S, running_broker
+from tests.support.tree import ROOT, files, links, syntax, table
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def blocks(markdown: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+
+
+def plain(cell: str) -> str:
+    return cell.replace("`", "")
+
+
+# --- README.md --------------------------------------------------------------------------------------------
+
+
+def test_the_quickstart_on_the_first_page_is_the_example() -> None:
+    assert blocks(README, "python") == [(ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")]
+
+
+def test_the_command_lines_on_the_first_page_work() -> None:
+    [block] = blocks(README, "console")
+    commands = [line.removeprefix("$ ").split("  #")[0].split() for line in block.splitlines()]
+    assert {command[0] for command in commands} == {"outlast"}
+    assert commands[0][1] == "serve"
+    serve.make_context("serve", commands[0][2:])
+    with running_broker() as broker:
+        for command in commands[1:]:
+            done = shell.run(*command[1:], url=f"outlast+unix://{broker.path}")
+            assert done.code == 0, f"{command}: {done.err}"
+
+
+def test_each_promise_names_the_tests_that_show_it() -> None:
+    rows = table(README, "promise", "shown by")
+    assert [row[0].partition(".")[0] for row in rows] == ["1", "2", "3", "4", "5", "6", "7"]
+    for promise, shown_by in rows:
+        assert shown_by == "not yet" or links(shown_by), promise
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_what_a_page_names_is_in_the_source(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    named = {span.split("/")[-1] for span in re.findall(r"`([\w./]+)`", text)} - WORDS
+    there = names_in_the_source()
+    wrong = sorted(name for name in named if not set(name.removesuffix(".py").split(".")) <= there)
+    assert not wrong, f"{page} names {wrong}: correct the page, or add a word to WORDS"
+
+
+# What pages set in this type that is no name of the source.
+WORDS = {".venv", "python3", "IDMP"}
+
+
+def names_in_the_source() -> set[str]:
+    found = {path.stem if path.suffix else path.name for path in files(ROOT)}
+    found |= {folder.name for path in files(ROOT) for folder in path.parents}
+    for folder in ("protocol", "broker", "clients"):
+        for path in files(ROOT / folder, ".py"):
+            for node in ast.walk(syntax(path)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    found.add(node.name)
+                elif isinstance(node, ast.arg):
+                    found.add(node.arg)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found.add(node.id)
+    return found
+
+
+# --- docs/clients.md --------------------------------------------------------------------------------------
+
+SNIPPETS = blocks(CLIENTS, "python")
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[snippet.split("\n", 1)[0] for snippet in SNIPPETS])
+def test_a_snippet_prints_what_it_says(snippet: str) -> None:
+    printed = io.StringIO()
+    with running_broker() as broker, contextlib.redirect_stdout(printed):
+        asyncio.run(asyncio.wait_for(run(snippet, f"outlast+unix://{broker.path}"), PATIENCE_S))
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", snippet, re.MULTILINE)
+    said = printed.getvalue().splitlines()
+    assert snippet.count("print(") == len(expected), "say behind each print what it prints"
+    assert [line for line in said if line in expected] == expected, f"it printed {said}"
+
+
+async def run(snippet: str, url: str) -> None:
+    code: CodeType = compile(snippet, "docs/clients.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    async with outlast.connect(url, client_id="agent") as client:
+        channel = client.channel("session:42")
+        await channel.publish_many(["one", "two", "three"])
+        names = {"asyncio": asyncio, "outlast": outlast, "client": client, "channel": channel, "url": url}
+        coroutine: Any = eval(code, names)
+        if coroutine is not None:
+            await coroutine
+
+
+def test_the_table_of_errors_is_the_clients() -> None:
+    kinds = [value for value in map(vars(outlast).get, outlast.__all__) if isinstance(value, type)]
+    errors = [kind for kind in kinds if issubclass(kind, outlast.OutlastError)]
+    said = {True: "yes", False: "no"}
+    coded = {
+        (kind.__name__, kind.code, said[kind.retryable])
+        for kind in errors
+        if kind not in (outlast.OutlastError, outlast.Refused)
+    }
+    rows = table(CLIENTS, "error", "code", "retryable", "what to do")
+    assert {(plain(row[0]), row[1], row[2]) for row in rows} == coded
+
+
+# --- docs/operating.md ------------------------------------------------------------------------------------
+
+
+def shown_default(option: click.Option) -> str:
+    if option.is_flag:
+        return "off"
+    return " ".join(option.default) if isinstance(option.default, tuple) else str(option.default)
+
+
+def test_the_table_of_options_is_the_commands() -> None:
+    options = [option for option in serve.params if isinstance(option, click.Option)]
+    coded = [[option.opts[0], option.envvar, shown_default(option)] for option in options]
+    rows = table(OPERATING, "option", "variable", "default", "what it does")
+    assert [[plain(cell) for cell in row[:3]] for row in rows] == coded
+
+
+def test_the_table_of_exit_codes_is_the_commands() -> None:
+    rows = table(OPERATING, "code", "meaning", "what to do")
+    assert [row[:2] for row in rows] == [[str(int(code)), meaning] for code, meaning in MEANINGS.items()]
+
+
+def test_the_limits_that_people_meet_are_the_protocols() -> None:
+    rows = dict(table(OPERATING, "what", "limit"))
+    numbers = [int(number.replace(",", "")) for cell in rows.values() for number in re.findall(r"\d[\d,]*\d", cell)]
+    assert numbers == [
+        limits.BATCH_BYTES_MAX,
+        limits.BATCH_RECORDS_MAX,
+        limits.CHANNEL_NAME_BYTES_MAX,
+        limits.CLIENT_ID_BYTES_MAX,
+        limits.RECORD_NAME_BYTES_MAX,
+        limits.RECORD_HEADERS_MAX,
+        limits.PUBLISHES_REMEMBERED,
+        limits.PRODUCERS_REMEMBERED,
+    ]
+
+
+def test_the_store_format_is_the_codes() -> None:
+    assert f"store format {FORMAT}**" in OPERATING
+
+
+# --- docs/architecture.md ---------------------------------------------------------------------------------
+
+
+def test_every_bound_that_can_be_set_is_in_the_architecture() -> None:
+    bounds = {field.name for field in fields(Config) if field.name.endswith(("_bytes", "_per_connection"))}
+    assert bounds <= set(re.findall(r"`(\w+)`", ARCHITECTURE))
