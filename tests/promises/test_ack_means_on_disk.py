@@ -14,6 +14,7 @@ from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.log import Outcome, Work
 from outlast_protocol.frames import (
     Configure,
+    Delete,
     Deliver,
     Error,
     History,
@@ -25,6 +26,7 @@ from outlast_protocol.frames import (
     Pong,
     Published,
     Reply,
+    Resync,
     Subscribe,
     Subscribed,
     Truncate,
@@ -110,13 +112,18 @@ def restart(place: Home, rng: random.Random) -> BrokerProcess:
 
 
 class Gate:
-    """Holds every commit that has records in it before it touches the disk, while `closed`."""
+    """Holds every commit before it touches the disk, from `close` to `open`. As a context it is open at the end."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
         self._reached = threading.Event()
         self._commit = LmdbLog.commit
-        self._open.set()
+
+    def __enter__(self) -> None:
+        self.open()
+
+    def __exit__(self, *error: object) -> None:
+        self.open()
 
     def close(self) -> None:
         self._reached.clear()
@@ -129,23 +136,22 @@ class Gate:
         assert self._reached.wait(PATIENCE_S), "nothing is being committed"
 
     def commit(self, log: LmdbLog, work: Work) -> Outcome:
-        if work.journal and not self._open.is_set():
+        if not self._open.is_set():
             self._reached.set()
             assert self._open.wait(PATIENCE_S)
         return self._commit(log, work)
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     gate = Gate()
     monkeypatch.setattr(LmdbLog, "commit", lambda log, work: gate.commit(log, work))
-    yield gate
-    gate.open()
+    return gate
 
 
 def test_nobody_learns_of_a_record_before_the_disk_has_it(gate: Gate, tmp_path: Path) -> None:
     """Whatever is asked while the commit is under way, by whomever: no answer knows of the new record."""
-    with running_broker(tmp_path) as broker:
+    with running_broker(tmp_path) as broker, gate:
         author, live, curious = (
             broker.client("author", (7, 0)),
             broker.client("live"),
@@ -203,3 +209,21 @@ def knows_of_a_record(frame: Any) -> bool:
             rows = frame.result.get("channels", [frame.result])
             return any(row.get("last", 0) for row in rows)
     return bool(getattr(frame, "batches", b"") or getattr(frame, "last", 0))
+
+
+def test_nobody_learns_of_a_deletion_before_the_disk_has_it(gate: Gate, tmp_path: Path) -> None:
+    """A crash would bring the channel back; who was told that it is gone would read all of it again."""
+    with running_broker(tmp_path) as broker, gate:
+        owner, reader = broker.client("owner"), broker.client("reader")
+        number = owner.open("room").number
+        owner.publish(number, b"kept")
+        reader.subscribe(reader.open("room").number)
+        reader.records(1)
+        gate.close()
+        delete = Delete(owner.request(), "room")
+        owner.send(delete)
+        gate.await_held()
+        assert [*said_until_pong(owner), *said_until_pong(reader)] == []
+        gate.open()
+        assert isinstance(owner.answer_to(delete.request), Reply)
+        assert reader.expect(Resync).reason == "deleted"

@@ -65,6 +65,16 @@ class Home:
             assert selector.select(PATIENCE_S), "the broker process does not start"
         assert process.stdout.readline() == "ready\n", self.complaints()
 
+    @property
+    def pid(self) -> int:
+        return self._process().pid
+
+    def stop(self) -> None:
+        """One SIGTERM, and the exit code of a graceful stop."""
+        process = self._process()
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0, self.complaints()
+
     def _process(self) -> subprocess.Popen[str]:
         assert self._running is not None, "no broker was started"
         return self._running.process
