@@ -14,4 +14,6 @@ const { store } = server
 store.fileHandlePool = new store.fileHandlePool.constructor(12_000)
 
 const url = await server.start()
+// A writer that is silent for five seconds keeps its connection.
+server.server.keepAliveTimeout = 0
 process.stdout.write(`${new URL(url).port}\n`)

@@ -7,6 +7,7 @@ it, as its client batches. Its pool of file handles is made larger, or 200 busy 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,10 @@ from .peers import folder as peers_folder
 from .peers import node_module
 
 _HEAD = b"%s /v1/stream/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
-_READ = b"GET /v1/stream/%s?offset=%s&live=sse HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
+_LIVE = b"GET /v1/stream/%s?offset=%s&live=sse HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
+_HISTORY = b"GET /v1/stream/%s?offset=-1 HTTP/1.1\r\nHost: bench\r\n\r\n"
+_NEXT = re.compile(rb"Stream-Next-Offset: (\S+)")
+_END = b"\r\n0\r\n\r\n"
 _STATUS = b"HTTP/1.1 "
 
 
@@ -75,22 +79,42 @@ class DurableStreamsWriter(Writer):
 
 
 class DurableStreamsReader(Reader):
-    """One SSE response. Every message ends with `!`, which nothing else in the stream of events contains."""
+    """A plain GET for what is there, then one SSE response. Every message ends with `!`, which nothing else has."""
 
     def greet(self) -> None:
         assert len(self.lanes) == 1, "a connection reads one stream"
-        self._reading = False
+        self._receive = self._created
+        self._tail = b""
         self.transport.write(_HEAD % (b"PUT", name(self.lanes[0]), 0))
 
     def data_received(self, data: bytes) -> None:
-        if not self._reading:
-            if not data.startswith(_STATUS + b"20"):
-                self.load.fail(LoadFailed(f"the server said {data[:200]!r}"))
-                return
-            self._reading = True
-            offset = b"now" if self.start == "latest" else b"-1"
-            self.transport.write(_READ % (name(self.lanes[0]), offset))
-            return
+        self._receive(data)
+
+    def _created(self, data: bytes) -> None:
+        if not data.startswith(_STATUS + b"20"):
+            self.load.fail(LoadFailed(f"the server said {data[:200]!r}"))
+        elif self.start == "earliest":
+            self._next = b""
+            self._receive = self._caught_up
+            self.transport.write(_HISTORY % name(self.lanes[0]))
+        else:
+            self._go_live(b"now")
+
+    def _caught_up(self, data: bytes) -> None:
+        """Chunks of the stream so far; a chunk of no bytes ends them."""
+        if not self._next and (found := _NEXT.search(data)):
+            self._next = found[1]
+        self.opened()
+        self.feeds[0].deliver(data.count(b"!"), perf_counter())
+        self._tail = (self._tail + data)[-len(_END) :]
+        if self._tail == _END:
+            self._go_live(self._next)
+
+    def _go_live(self, offset: bytes) -> None:
+        self._receive = self._live
+        self.transport.write(_LIVE % (name(self.lanes[0]), offset))
+
+    def _live(self, data: bytes) -> None:
         # The first thing that a live reader hears is a control event with its position.
         if not self.ready.done() and b"event: control" in data:
             self.opened()
