@@ -31,6 +31,7 @@ class Wire(Protocol):
     """What a door gives a connection: the transport's side of a socket."""
 
     def write(self, data: bytes) -> None: ...
+    def write_eof(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
@@ -41,7 +42,7 @@ class ClientConnection:
     """`clogged`: the socket takes no more for now. `behind`: subscriptions that the feeder serves from the log."""
 
     __slots__ = (
-        "_closed", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
+        "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
         "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "producer", "serving",
         "subscriptions",
     )  # fmt: skip
@@ -56,6 +57,7 @@ class ClientConnection:
         self._received_ms = self._sent_ms = now_ms
         self._holds = 0
         self._closed = False
+        self._finished = False
         self.client = b""
         self.heard_ms = 0
         self.producer: tuple[int, int] | None = None
@@ -85,7 +87,7 @@ class ClientConnection:
 
     def send(self, data: bytes) -> None:
         """Queues whole frames for the next flush."""
-        if self._closed:
+        if self._closed or self._finished:
             return
         if not self._out:
             self.engine.outbox.waiting.append(self)
@@ -164,6 +166,14 @@ class ClientConnection:
     def go_away(self, reason: str, retry_after_ms: int) -> None:
         if self._protocol.state in (State.OPEN, State.LEAVING):
             self.send(self._protocol.send(f.GoAway(reason, retry_after_ms)))
+
+    def finish(self) -> None:
+        """Says nothing more, and hears until the client closes: a socket that is closed on a client which
+        is writing takes what it has not read yet, GOAWAY and its last acknowledgements, with it.
+        """
+        if not self._closed and not self._finished:
+            self._finished = True
+            self._wire.write_eof()
 
     def close(self) -> None:
         """Closes the socket once what is queued has gone out."""

@@ -164,9 +164,9 @@ class Server:
         self._engine.outbox.flush()
         # 3. Finish what was accepted: commit, acknowledge, deliver.
         await self._committed()
-        # 4. Close the connections, once what was written to them has gone out.
+        # 4. Let the clients close their connections, once what was written to them has gone out.
         for connection in list(self._connections):
-            connection.close()
+            connection.finish()
         await self._empty()
         # 5. Close the store.
         self._engine.close()
