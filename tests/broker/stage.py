@@ -49,7 +49,7 @@ class HeldLog:
     """A log whose commits, or reads, wait at a gate while it is held. It stands before any other log."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.kept = log
         self._commits = threading.Event()
         self._reads = threading.Event()
         self.committing = threading.Event()
@@ -60,7 +60,7 @@ class HeldLog:
         self._reads.set()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+        return getattr(self.kept, name)
 
     def hold(self) -> None:
         """Commits wait from now on; `committing` is set once one does."""
@@ -84,15 +84,15 @@ class HeldLog:
         assert self._commits.wait(PATIENCE_S), "nobody lets this commit end"
         if self.failure is not None:
             raise self.failure
-        return self._log.commit(work)
+        return self.kept.commit(work)
 
     def read(self, number: int, offset: int, bytes_max: int) -> Any:
         self._wait_to_read()
-        return self._log.read(number, offset, bytes_max)
+        return self.kept.read(number, offset, bytes_max)
 
     def find_time(self, number: int, time_ms: int) -> Any:
         self._wait_to_read()
-        return self._log.find_time(number, time_ms)
+        return self.kept.find_time(number, time_ms)
 
     def _wait_to_read(self) -> None:
         self.reading.set()
@@ -126,6 +126,9 @@ class Wire:
 
     def close(self) -> None:
         self.closed = True
+        self.arrived.set()
+
+    def write_eof(self) -> None:
         self.arrived.set()
 
     def abort(self) -> None:
@@ -179,10 +182,16 @@ class Actor:
         return self._answered(Open(self.request(), channel, create), Opened)
 
     def publish(self, number: int, *datas: Data, sequence: int = 0) -> tuple[int, bool]:
-        """(first offset, duplicate) of a publish that is acknowledged alone."""
+        """(first offset, duplicate) of a publish that is acknowledged alone; what else comes stays to be taken."""
         self.send(self.publishing(number, *datas, sequence=sequence))
-        [(_, offset, duplicate)] = self.expect(Published).acks
+        self._stage.until(self._acknowledged, self.wire.arrived)
+        published = next(frame for frame in self._came if isinstance(frame, Published))
+        self._came.remove(published)
+        [(_, offset, duplicate)] = published.acks
         return offset, duplicate
+
+    def _acknowledged(self) -> bool:
+        return any(isinstance(frame, Published | Error) for frame in self.came)
 
     def subscribe(self, number: int, credit: int = 1 << 20, **start: Any) -> Subscribed:
         return self._answered(self.subscribing(number, credit, **start), Subscribed)
@@ -336,14 +345,32 @@ class Stage:
         self.call(lambda: self.engine.tick(clock.now_ms()))
         self.idle()
 
+    def settle(self, name: str) -> None:
+        """Until the channel's records lie in chunks; the journal's age must be up."""
+        for _ in range(100):
+            if not self.channel(name).tail:
+                return
+            self.tick()
+        raise AssertionError(f"the records of {name!r} do not leave the journal")
+
+    def crash(self) -> Log:
+        """The broker ends at once and writes nothing more; returns what it leaves behind."""
+        left, self.log.kept = self.log.kept, MemoryLog()
+        self._end()
+        return left
+
     def close(self) -> None:
-        self.log.go_on()
-        self.log.go_on_reading()
+        if self.loop.is_closed():
+            return
         for actor in self._actors:
             actor.leave()
         if not self.failures:
             self.idle()
-        self.engine.close()
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
+        self._end()
         assert not self.problems, self.problems
+
+    def _end(self) -> None:
+        self.log.go_on()
+        self.log.go_on_reading()
+        self.engine.close()
+        self.loop.close()
