@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 from typing import cast
@@ -122,6 +123,31 @@ class Writer(Link):
         if self.out:
             self.transport.write(b"".join(self.out))
             self.out = []
+
+
+class OrderedWriter(Writer):
+    """For systems that answer message by message, in the order sent: `sent` remembers whose turn it is."""
+
+    def __init__(self, load: Load, lanes: Sequence[Lane]) -> None:
+        super().__init__(load, lanes)
+        self._unanswered: deque[list[int]] = deque()
+
+    def sent(self, lane: Lane, count: int) -> None:
+        self._unanswered.append([lane.index, count])
+
+    def answered(self, messages: int) -> None:
+        now_s = perf_counter()
+        released: dict[int, int] = {}
+        while messages:
+            oldest = self._unanswered[0]
+            taken = min(messages, oldest[1])
+            released[oldest[0]] = released.get(oldest[0], 0) + taken
+            messages -= taken
+            oldest[1] -= taken
+            if not oldest[1]:
+                self._unanswered.popleft()
+        for index, count in released.items():
+            self.acked(self.lanes[index], count, now_s)
 
 
 class Reader(Link):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
 from ..lane import Feed, Lane
-from ..link import Load, LoadFailed, Reader, Writer
+from ..link import Load, LoadFailed, OrderedWriter, Reader
 from ..plan import Plan
 from ..server import Server, free_port
 from .peers import program
@@ -30,13 +30,12 @@ def command(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%s\r\n" % (len(word), word) for word in words])
 
 
-class RedisWriter(Writer):
-    """Replies come in the order of the requests; `_sent` remembers whose they are."""
+class RedisWriter(OrderedWriter):
+    """A reply per message: the entry's id, two lines."""
 
     lines_per_reply = 2
 
     def greet(self) -> None:
-        self._sent: deque[list[int]] = deque()
         self._lines = 0
         self._requests = [self.request(lane.name.encode()) for lane in self.lanes]
         self.opened()
@@ -45,7 +44,7 @@ class RedisWriter(Writer):
         return command(b"XADD", name, b"*", b"m", self.load.message)
 
     def encode(self, lane: Lane, count: int) -> None:
-        self._sent.append([lane.index, count])
+        self.sent(lane, count)
         self.out.append(self._requests[lane.index] * count)
 
     def data_received(self, data: bytes) -> None:
@@ -53,22 +52,8 @@ class RedisWriter(Writer):
             self.load.fail(LoadFailed(f"Redis said {data[:200]!r}"))
         self._lines += data.count(b"\n")
         replies, self._lines = divmod(self._lines, self.lines_per_reply)
-        self._replied(replies)
+        self.answered(replies)
         self.flush()
-
-    def _replied(self, replies: int) -> None:
-        now_s = perf_counter()
-        released: dict[int, int] = {}
-        while replies:
-            first = self._sent[0]
-            taken = min(replies, first[1])
-            released[first[0]] = released.get(first[0], 0) + taken
-            replies -= taken
-            first[1] -= taken
-            if not first[1]:
-                self._sent.popleft()
-        for index, count in released.items():
-            self.acked(self.lanes[index], count, now_s)
 
 
 class RedisReader(Reader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .durable_streams import DurableStreams
+from .mosquitto import Mosquitto
 from .nats import Nats
 from .outlast import Outlast
 from .redis import Redis
@@ -17,5 +18,6 @@ _ALL: tuple[System, ...] = (
     Nats("always"),
     Nats("default"),
     DurableStreams(),
+    Mosquitto(),
 )
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}
