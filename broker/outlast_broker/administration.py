@@ -41,7 +41,14 @@ def list(connection: ClientConnection, frame: f.List) -> None:
     if max(len(frame.prefix.encode()), len((frame.after or "").encode())) > limits.CHANNEL_NAME_BYTES_MAX:
         text = f"prefix and after have at most {limits.CHANNEL_NAME_BYTES_MAX} bytes, as names have"
         raise ProtocolError(ErrorCode.BAD_BODY, text)
-    connection.after_commit(frame.request, lambda: _list(connection, frame))
+    connection.pages_asked += 1
+
+    def answer() -> None:
+        connection.pages_asked -= 1
+        _list(connection, frame)
+        connection.go_on()
+
+    connection.after_commit(frame.request, answer)
 
 
 def _list(connection: ClientConnection, frame: f.List) -> None:

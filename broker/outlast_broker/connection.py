@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, limits
@@ -42,8 +42,10 @@ class ClientConnection:
     """`clogged`: the socket takes no more for now. `behind`: subscriptions that the feeder serves from the log."""
 
     __slots__ = (
-        "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_protocol", "_received_ms",
-        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "producer", "serving",
+        "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
+        "_received_ms",
+        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "pages_asked",
+        "producer", "serving",
         "subscriptions",
     )  # fmt: skip
 
@@ -57,6 +59,9 @@ class ClientConnection:
         self._received_ms = self._sent_ms = now_ms
         self._holds = 0
         self._closed = False
+        self._postponed: list[f.Frame | f.Malformed] = []
+        # Pages of history and lists of channels that are being made.
+        self.pages_asked = 0
         self._finished = False
         self.client = b""
         self.heard_ms = 0
@@ -75,15 +80,33 @@ class ClientConnection:
         self._received_ms = clock.steady_ms()
         self.heard_ms = clock.now_ms()
         self.engine.counters.bytes_in += len(data)
+        frames = self._protocol.receive(data)
+        self._handle(self._postponed + frames if self._postponed else frames)
+        self.engine.outbox.flush()
+
+    def _handle(self, frames: Sequence[f.Frame | f.Malformed]) -> None:
+        """Handles frames until there is more to answer than one client may ask for at a time."""
+        self._postponed = []
         handlers = LEAVING_HANDLERS if self.engine.leaving else HANDLERS
-        for frame in self._protocol.receive(data):
+        for index, frame in enumerate(frames):
+            if self.clogged or self.pages_asked >= PAGES_ASKED_MAX:
+                self._postponed = list(frames[index:])
+                self._pause(_POSTPONED)
+                return
             try:
                 handlers[type(frame)](self, frame)
             except ProtocolError as error:
                 self._refuse(getattr(frame, "request", 0), error)
+                if error.fatal:
+                    return
         if self._protocol.failure is not None:
             self._fail(self._protocol.failure)
-        self.engine.outbox.flush()
+
+    def go_on(self) -> None:
+        """There is room for answers again."""
+        if self._postponed and not self._closed:
+            self._resume(_POSTPONED)
+            self._handle(self._postponed)
 
     def send(self, data: bytes) -> None:
         """Queues whole frames for the next flush."""
@@ -115,6 +138,7 @@ class ClientConnection:
     def unclog(self) -> None:
         self.clogged = False
         self._resume(_CLOGGED)
+        self.go_on()
         self.engine.feeder.serve(self)
 
     def hold(self) -> bool:
@@ -140,6 +164,7 @@ class ClientConnection:
     def closed(self) -> None:
         """The socket is gone; everything that was accepted stays accepted."""
         self._closed = True
+        self._postponed = []
         self._protocol.close()
         for subscription in list(self.subscriptions.values()):
             subscription.end()
@@ -388,10 +413,13 @@ class ClientConnection:
         self, request: int, done: Callable[[Future[Any]], None], call: Callable[..., Any], *args: Any
     ) -> None:
         """Runs a log's read aside, then `done` here."""
+        self.pages_asked += 1
 
         def finished(future: Future[Any]) -> None:
+            self.pages_asked -= 1
             if not self._closed and not future.cancelled():
                 self.guard(request, lambda: done(future))
+                self.go_on()
                 self.engine.outbox.flush()
 
         self.engine.feeder.read(finished, call, *args)
@@ -412,7 +440,9 @@ class ClientConnection:
         self.read_aside(request, found, find_time, channel.number, time_ms)
 
 
-_CLOGGED, _HELD = 1, 2
+_CLOGGED, _HELD, _POSTPONED = 1, 2, 4
+# Each may take a frame of memory, and a request for it takes next to none.
+PAGES_ASKED_MAX = 4
 
 LIMITS = {
     "frame_bytes": limits.FRAME_BYTES_MAX,

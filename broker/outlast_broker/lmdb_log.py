@@ -97,14 +97,7 @@ class LmdbLog:
     """See log.Log. One thread commits; the gate keeps readers out while the map is made larger."""
 
     def __init__(self, folder: Path, map_bytes: int) -> None:
-        self._env = lmdb.open(
-            str(folder),
-            map_size=map_bytes,
-            max_dbs=len(_DATABASES),
-            max_readers=64,
-            readahead=False,
-            meminit=False,
-        )
+        self._env = _open_environment(folder, map_bytes)
         self._env.reader_check()
         self._gate = _MapGate()
         self._check_format(folder)
@@ -373,6 +366,17 @@ class LmdbLog:
 
     def close(self) -> None:
         self._env.close()
+
+
+def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
+    databases = len(_DATABASES)
+    try:
+        return lmdb.open(
+            str(folder), map_size=map_bytes, max_dbs=databases, max_readers=64, readahead=False, meminit=False
+        )
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+        text = f"{folder}/data.mdb is not a store of Outlast's, or its first pages are damaged ({error})"
+        raise WrongFormat(f"{text}: restore it from a backup, or give --data another folder") from None
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:

@@ -1,6 +1,6 @@
 """The seam between the engine and what keeps its bytes: what one commit does, and what can be read.
 
-Two logs stand behind it: lmdb_log.py on disk, memory_log.py for tests and for `serve --data none`.
+Two logs stand behind it: lmdb_log.py on disk, memory_log.py for tests and for `serve --memory`.
 A log decides nothing. `commit` is called from one thread only; the reads from any, at any time.
 """
 

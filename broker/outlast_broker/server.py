@@ -89,6 +89,7 @@ class Server:
             with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
                 loop.add_signal_handler(number, self.stop)
         loop.call_later(TICK_S, self._tick)
+        self._watch_disk()
 
     def _open_log(self) -> Log:
         if self._config.data is None:

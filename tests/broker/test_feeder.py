@@ -12,7 +12,18 @@ from outlast_broker.feeder import SLICE_BYTES
 from outlast_broker.memory_log import MemoryLog
 from outlast_protocol import ErrorCode
 from outlast_protocol.batch import read_records
-from outlast_protocol.frames import Credit, Deliver, Error, Ping, Pong, Published, Resync, Truncate, Unsubscribe
+from outlast_protocol.frames import (
+    Credit,
+    Deliver,
+    Error,
+    Ping,
+    Pong,
+    Published,
+    Resync,
+    Subscribed,
+    Truncate,
+    Unsubscribe,
+)
 
 from tests.broker.stage import Actor, Stage, Time
 
@@ -129,11 +140,12 @@ def test_a_clogged_reader_is_not_read_for(quick: Stage) -> None:
     alice = reader(quick, "room")
     quick.call(alice.connection.clog)
     quick.log.reading.clear()
-    alice.subscribe(number, 1 << 30)
+    alice.send(alice.subscribing(number, 1 << 30))
     quick.idle()
     assert not quick.log.reading.is_set() and alice.wire.paused
     quick.call(alice.connection.unclog)
     assert not alice.wire.paused
+    alice.expect(Subscribed)
     assert [record.offset for record in alice.records(200)] == list(range(1, 201))
 
 

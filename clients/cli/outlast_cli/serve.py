@@ -56,7 +56,7 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_size("--journal-size", "journal_bytes", "The journal is moved into channels when it has grown so much ...")
 @_duration("--journal-age", "journal_age_ms", "... or is so old.")
 @_size("--disk-reserve", "disk_reserve_bytes", "With less free disk, publishing stops; reading and deleting go on.")
-@_size("--map-size", "map_bytes", "The most that the store may grow to.")
+@_size("--map-size", "map_bytes", "Address space for the store at first; it doubles when the store outgrows it.")
 @_option("--channels-per-connection", "channels_per_connection", click.IntRange(1), _DEFAULT.channels_per_connection,
          "How many channels one connection may open.")  # fmt: skip
 @_duration("--hello-timeout", "hello_timeout_ms", "How long a new connection may stay silent.")
