@@ -82,6 +82,38 @@ async def read_all(proxy: Proxy) -> list[Any]:
     return came
 
 
+def test_a_cut_behind_any_record_is_resumed_exactly(tmp_path: Path) -> None:
+    """Also in the middle of a batch, which comes again as a whole."""
+    with running_broker(tmp_path, **IN_BOTH) as broker, socket_path() as path:
+        author = broker.client("author")
+        number = author.open("room").number
+        for index in range(BATCHES):
+            author.publish(number, *[f"{index}.{place}" for place in range(RECORDS_PER_BATCH)])
+        asyncio.run(cut_behind_every_record(path, broker))
+
+
+async def cut_behind_every_record(path: str, broker: Broker) -> None:
+    lost = asyncio.Event()
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        Proxy(path, broker.path) as proxy,
+        outlast.connect(
+            proxy.url,
+            backoff_base_ms=1,
+            backoff_cap_ms=1,
+            on_state=lambda state, reason: lost.set() if state == "waiting" else None,
+        ) as client,
+    ):
+        subscription = client.channel("room").subscribe(start="earliest")
+        for offset in range(1, BATCHES * RECORDS_PER_BATCH + 1):
+            record = await anext(subscription)
+            assert record.offset == offset
+            assert record.data == f"{(offset - 1) // RECORDS_PER_BATCH}.{(offset - 1) % RECORDS_PER_BATCH}"
+            lost.clear()
+            proxy.cut_all()
+            await lost.wait()
+
+
 # --- resuming by hand -----------------------------------------------------------------------------------------
 
 
