@@ -11,6 +11,7 @@ import logging
 import secrets
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
@@ -138,7 +139,8 @@ class Engine:
         for reader in list(channel.readers):
             reader.end()
             reader.connection.ended(channel)
-            reader.connection.send(resync)
+            # A crash may still take the deletion back: nobody learns of it before it is on disk.
+            self._group.answers.append(partial(reader.connection.send, resync))
         group = self._group
         group.fresh.pop(channel, None)
         group.heads.discard(channel)
@@ -235,6 +237,7 @@ class Engine:
     def _commit(self) -> None:
         if self._in_flight is None:
             self._release(self._hand_over())
+            self._tell_idle()
 
     def _hand_over(self) -> Group | None:
         """Sends the gathered group to disk; a group that has nothing to write is returned, to be released."""
@@ -316,6 +319,7 @@ class Engine:
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
+        self._tell_idle()
         self._resume_held()
         self._tidy()
 
@@ -343,8 +347,6 @@ class Engine:
         for answer in group.answers:
             answer()
         self.outbox.flush()
-        if self._in_flight is None and not self._group:
-            self._tell_idle()
 
     def _deliver(self, channel: Channel, batches: list[bytes], size: int) -> None:
         """The same bytes to every live reader; one that cannot take them now falls behind."""
@@ -395,6 +397,8 @@ class Engine:
             self._commit()
 
     def _tell_idle(self) -> None:
+        if self._in_flight is not None or self._group:
+            return
         idle, self._idle = self._idle, []
         for callback in idle:
             callback()
