@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A bench that is told to stop cleans up like one that is interrupted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     systems = installed(options.system)
+    lock = machine.only_bench()
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=plan.data_dir) as folder:
         results = run_all(plan, Path(folder), options.scenario, options.case, systems, options.runs)
         document = {
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "machine": machine.facts(Path(folder)),
             "runs": results,
         }
+    lock.close()
     save(options.out, document)
     print()
     print(table.render(results))

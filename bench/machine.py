@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import platform
 import resource
 import signal
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
 # Asked before anybody is pinned: a child inherits its parent's cores, and has to get away from them.
@@ -47,6 +50,17 @@ def wait_for_quiet(patience_s: float, busy_cores_max: float = 0.15) -> None:
         time.sleep(1.0)
         if machine_busy_s() - busy_s <= busy_cores_max * (time.monotonic() - begin_s):
             return
+
+
+def only_bench() -> IO[str]:
+    """Waits until no other bench measures on this machine; close what it returns to let the next one begin."""
+    lock = (Path(tempfile.gettempdir()) / "outlast-bench.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another bench is running: waiting for its end", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def resident_bytes(pid: int) -> int:
