@@ -253,6 +253,7 @@ class Model:
         self.epoch = 0
         self.first = 1
         self.records_max = 0
+        self._allowed = 1
 
     @property
     def last(self) -> int:
@@ -260,13 +261,18 @@ class Model:
 
     def begin(self, epoch: int) -> None:
         assert epoch not in self.lives, "two lives have one epoch"
-        self.epoch, self.first, self.records_max = epoch, 1, 0
+        self.epoch, self.first, self.records_max, self._allowed = epoch, 1, 0, 1
         self.lives[epoch] = []
+
+    def configure(self, records_max: int) -> None:
+        """What the old rule allowed may have been done, and be noticed only under the new one."""
+        self._allowed = self.first_most
+        self.records_max = records_max
 
     @property
     def first_most(self) -> int:
         """Retention acts when it likes, but never on more than it may."""
-        return max(self.first, self.last - self.records_max + 1 if self.records_max else 1)
+        return max(self.first, self._allowed, self.last - self.records_max + 1 if self.records_max else 1)
 
     def may_begin_at(self, first: int) -> bool:
         return self.first <= first <= self.first_most
@@ -393,7 +399,7 @@ class Owner:
         self._model.first = first
 
     def configure(self) -> None:
-        self._model.records_max = self._rng.choice((0, 1, 5, 20))
+        self._model.configure(self._rng.choice((0, 1, 5, 20)))
         self._client.result(Configure(self._client.request(), "room", {"records": self._model.records_max}))
         self._look()
 
