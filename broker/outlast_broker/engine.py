@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("outlast.engine")
 
 DUE_PER_TICK = 200
+FEW_CHUNKS = 8
 # Acknowledgements that fit one PUBLISHED frame, two words each.
 ACK_WORDS_MAX = 2 * 65_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
@@ -269,9 +270,13 @@ class Engine:
         if channel.dead:
             return
         rule = channel.retention(self.config.retention)
-        oldest = self._oldest(channel) if rule.trims or channel.first > 1 else []
-        keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
-        gone = [chunk for chunk in oldest if chunk.last < keep]
+        # Mostly one chunk or none has to go; only if all of a few do, more are looked at.
+        for count in (FEW_CHUNKS, CUT_CHUNKS):
+            oldest = self._oldest(channel, count) if rule.trims or channel.first > 1 else []
+            keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
+            gone = [chunk for chunk in oldest if chunk.last < keep]
+            if len(gone) < count:
+                break
         if keep > channel.first:
             channel.keep_from(keep)
             group.heads.add(channel)
@@ -285,10 +290,10 @@ class Engine:
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
-    def _oldest(self, channel: Channel) -> list[retention.ChunkFacts]:
+    def _oldest(self, channel: Channel, count: int) -> list[retention.ChunkFacts]:
         """What is damaged is not trimmed either: erasing by a wrong head could take what is whole."""
         try:
-            return self.log.oldest(channel.number, CUT_CHUNKS)
+            return self.log.oldest(channel.number, count)
         except Damaged as damage:
             logger.error("damaged: %s", damage)
             self.counters.damaged += 1
