@@ -112,7 +112,7 @@ def restart(place: Home, rng: random.Random) -> BrokerProcess:
     return place.start()
 
 
-@pytest.mark.parametrize("commits", range(2, 9))
+@pytest.mark.parametrize("commits", range(2, 7))
 def test_a_kill_between_the_slices_of_a_move(commits: int, tmp_path: Path) -> None:
     """So many channels that the journal moves into chunks over several commits: until the last it is needed."""
     with home(tmp_path, journal_bytes=1, journal_age_ms=1) as place:
