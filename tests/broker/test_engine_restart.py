@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from outlast_broker.lmdb_log import LmdbLog
+from outlast_broker.settling import SLICE_CHANNELS
 from outlast_protocol import ErrorCode
 from outlast_protocol.frames import (
     Configure,
@@ -16,6 +17,7 @@ from outlast_protocol.frames import (
     List,
     Open,
     Opened,
+    Published,
     Truncate,
 )
 
@@ -91,6 +93,25 @@ def test_a_deleted_channels_records_in_the_journal_are_skipped(restarting: Calla
     bob = stage.client()
     bob.refused(Open(1, "gone", create=False), ErrorCode.UNKNOWN_CHANNEL)
     assert bob.open("room").last == 2
+
+
+def test_a_crash_between_two_slices_of_a_move_loses_nothing(restarting: Callable[[Stage | None], Stage]) -> None:
+    """Some channels lie in chunks by then, others do not, and the journal still holds all of them."""
+    stage = restarting(None)
+    alice = stage.client()
+    names = [f"room {index:03}" for index in range(3 * SLICE_CHANNELS)]
+    alice.send(*[Open(1 + at, name) for at, name in enumerate(names)])
+    numbers = [alice.expect(Opened).number for _ in names]
+    alice.send(*[alice.publishing(number, "x") for number in numbers])
+    assert len(alice.expect(Published).acks) == len(names)
+    channels = [stage.channel(name) for name in names]
+    stage.call(stage.engine.wake)
+    stage.until(lambda: 0 < sum(not channel.tail for channel in channels) < len(names))
+    stage = restarting(stage)
+    bob = stage.client("bob")
+    for name in names:
+        assert bob.open(name).last == 1
+    assert bob.publish(numbers[0], "y") == bob.publish(numbers[-1], "y") == (2, False)
 
 
 STEPS = st.lists(
