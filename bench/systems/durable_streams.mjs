@@ -1,4 +1,5 @@
 // A Durable Streams server on files: node durable_streams.mjs MODULE_FOLDER DATA_FOLDER PORT. Prints its port.
+import { Server } from "node:net"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 
@@ -12,6 +13,12 @@ const server = new DurableStreamTestServer({ port: Number(port), host: "127.0.0.
 // and answers 404 for what it wrote.
 const { store } = server
 store.fileHandlePool = new store.fileHandlePool.constructor(12_000)
+
+// As long a queue of connections as the other systems have: with Node's 511 a thousand at once are turned away.
+const listen = Server.prototype.listen
+Server.prototype.listen = function (port, host, ready) {
+  return listen.call(this, { port, host, backlog: 4096 }, ready)
+}
 
 const url = await server.start()
 // A writer that is silent for five seconds keeps its connection.

@@ -2,7 +2,8 @@
 
 A channel is a text/plain stream: what is posted is one run of bytes, without an id or a boundary per message, so
 this is a weaker service than a log of records. One POST at a time per channel, with everything that is free in
-it, as its client batches. Its pool of file handles is made larger, or 200 busy streams would fail.
+it, as its client batches. Its pool of file handles and its accept queue are made larger, or 200 busy streams and
+a thousand new readers would fail.
 """
 
 from __future__ import annotations
