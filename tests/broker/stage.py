@@ -41,7 +41,7 @@ from outlast_protocol.frames import (
     Welcome,
 )
 
-PATIENCE_S = 5.0
+PATIENCE_S = 10.0
 F = TypeVar("F")
 
 

@@ -197,7 +197,7 @@ def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
 
         reading = Repeating(read)
         try:
-            with within(3):
+            with within(4):
                 for offset in range(1, 21):
                     commit(log, entry(number, offset, bytes([offset]) * 400_000))
         finally:
