@@ -165,7 +165,7 @@ class Repeating:
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._error: BaseException | None = None
-        self.rounds = 0
+        self._rounds = threading.Semaphore(0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -174,9 +174,13 @@ class Repeating:
         try:
             while not self._stopping.is_set():
                 self._work()
-                self.rounds += 1
+                self._rounds.release()
         except BaseException as error:
             self._error = error
+
+    def await_round(self) -> None:
+        """Returns once it has been done again, not counting what was waited for before."""
+        assert self._rounds.acquire(timeout=15), self._error
 
     def join(self) -> None:
         self._stopping.set()
@@ -196,13 +200,14 @@ def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
             assert log.head(number) is not None
 
         reading = Repeating(read)
+        reading.await_round()
         try:
             with within(4):
                 for offset in range(1, 21):
                     commit(log, entry(number, offset, bytes([offset]) * 400_000))
         finally:
             reading.join()
-        assert log.stats().file_bytes > 7 * MIB and reading.rounds > 0
+        assert log.stats().file_bytes > 7 * MIB
         assert [each[0].batch for _, each in log.recover()] == [
             batch(offset, bytes([offset]) * 400_000) for offset in range(1, 21)
         ]
@@ -232,9 +237,9 @@ def test_a_snapshot_taken_while_committing_is_a_consistent_prefix(tmp_path: Path
 
         writing = Repeating(write)
         for index in range(5):
+            writing.await_round()
             log.snapshot(tmp_path / f"copy {index}")
         writing.join()
-        assert writing.rounds > 0
     sizes = [_read_snapshot(tmp_path / f"copy {index}", number) for index in range(5)]
     assert sizes == sorted(sizes) and sizes[-1] > 0
 
