@@ -12,7 +12,7 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, 
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
 
-from . import __version__, administration, clock, history, pages
+from . import __version__, administration, clock, history, pages, receipts
 from .channel import Channel
 from .chunk import Chunk
 from .damage import Damaged
@@ -96,7 +96,7 @@ class ClientConnection:
             try:
                 handlers[type(frame)](self, frame)
             except ProtocolError as error:
-                self._refuse(getattr(frame, "request", 0), error)
+                self.refuse(getattr(frame, "request", 0), error)
                 if error.fatal:
                     return
         if self._protocol.failure is not None:
@@ -213,7 +213,7 @@ class ClientConnection:
         """A subscription has ended from the broker's side; the number of a dead channel is dead too."""
         self.subscriptions.pop(channel.number, None)
 
-    def _refuse(self, request: int, error: ProtocolError) -> None:
+    def refuse(self, request: int, error: ProtocolError) -> None:
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
         if error.fatal:
@@ -308,13 +308,21 @@ class ClientConnection:
     def subscribe(self, frame: f.Subscribe) -> None:
         channel = self.opened_channel(frame.number)
         pages.check_start(frame)
+        if frame.cursor is not None:
+            receipts.check_cursor_name(frame.cursor)
         if frame.number in self.subscriptions:
             text = f"this connection already reads {channel.name!r}"
             raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, text)
         subscription = Subscription(self, channel, 0, 0)
         subscription.grant(frame.credit)
         self.subscriptions[frame.number] = subscription
-        if frame.since_ms is not None:
+        standing = self.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
+        if standing is not None:
+            offset = standing.offset
+            self.when_readable(
+                frame.request, channel, lambda: self._start(frame, subscription, pages.after_offset(channel, offset))
+            )
+        elif frame.since_ms is not None:
             self.find_time(
                 frame.request, channel, frame.since_ms, lambda start: self._start(frame, subscription, start)
             )
@@ -324,7 +332,7 @@ class ClientConnection:
     def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
         channel = subscription.channel
         if self.subscriptions.get(frame.number) is not subscription:
-            self._refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
+            self.refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
             return
         try:
             if channel.dead:
@@ -332,7 +340,7 @@ class ClientConnection:
             start = start or pages.start_at(channel, frame)
         except ProtocolError as error:
             del self.subscriptions[frame.number]
-            self._refuse(frame.request, error)
+            self.refuse(frame.request, error)
             return
         subscription.next = start.after + 1
         channel.readers.add(subscription)
@@ -402,12 +410,12 @@ class ClientConnection:
         except Damaged as damage:
             self.engine.counters.damaged += 1
             logger.error("damaged: %s", damage)
-            self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
+            self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
         except ProtocolError as error:
-            self._refuse(request, error)
+            self.refuse(request, error)
         except Exception:
             logger.exception("request %d failed", request)
-            self._refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
+            self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def read_aside(
         self, request: int, done: Callable[[Future[Any]], None], call: Callable[..., Any], *args: Any
@@ -456,6 +464,9 @@ LIMITS = {
     "publishes_remembered": limits.PUBLISHES_REMEMBERED,
     "producers_remembered": limits.PRODUCERS_REMEMBERED,
     "page_records": limits.PAGE_RECORDS_MAX,
+    "cursor_name_bytes": limits.CURSOR_NAME_BYTES_MAX,
+    "cursors": limits.CURSORS_MAX,
+    "await_ms": limits.AWAIT_MS_MAX,
 }
 
 HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
@@ -474,6 +485,10 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Delete: administration.delete,
     f.Truncate: administration.truncate,
     f.Configure: administration.configure,
+    f.Ack: receipts.ack,
+    f.Await: receipts.await_,
+    f.Cursors: receipts.cursors,
+    f.Forget: receipts.forget,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

@@ -23,6 +23,7 @@ from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
+from .cursor import Cursors, Waiter
 from .damage import Damaged
 from .feeder import Feeder
 from .head import Head
@@ -61,6 +62,9 @@ class Group:
         self.trims: set[Channel] = set()
         self.moving: list[Channel] = []
 
+    def names_cursor_of(self, channel: Channel) -> bool:
+        return any(number == channel.number for number, _ in self.work.cursors)
+
     def __bool__(self) -> bool:
         return bool(self.work or self.acks or self.answers or self.heads or self.trims)
 
@@ -89,6 +93,7 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
+        self._awaited: dict[Channel, None] = {}
         self._started_ms = clock.now_ms()
 
     def recover(self) -> int:
@@ -139,6 +144,9 @@ class Engine:
             reader.end()
             reader.connection.ended(channel)
             reader.connection.send(resync)
+        for waiter in channel.cursors.abandon() if channel.cursors is not None else ():
+            waiter.missed(ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted"))
+        self._awaited.pop(channel, None)
         group = self._group
         group.fresh.pop(channel, None)
         group.heads.discard(channel)
@@ -161,6 +169,47 @@ class Engine:
         self._group.heads.add(channel)
         self._group.trims.add(channel)
         self.wake()
+
+    # --- cursors ------------------------------------------------------------------------------------------
+
+    def cursors(self, channel: Channel) -> Cursors:
+        if channel.cursors is None:
+            channel.cursors = Cursors(self.log.cursors(channel.number))
+        return channel.cursors
+
+    def advance_cursor(self, channel: Channel, name: str, offset: int) -> None:
+        """Takes effect with the gathering group: of each cursor the last offset only is written."""
+        cursors = self.cursors(channel)
+        standing = cursors.advance(name, offset, clock.now_ms())
+        if standing is not None:
+            self._group.work.cursors[channel.number, name] = standing
+            self._group.answers += [waiter.reached for waiter in cursors.reached(name)]
+            self.wake()
+
+    def forget_cursor(self, channel: Channel, name: str) -> int:
+        """Returns where it stood. Raises `unknown_cursor`."""
+        standing = self.cursors(channel).forget(name)
+        self._group.work.cursors[channel.number, name] = None
+        self.wake()
+        return standing.offset
+
+    def await_cursor(self, channel: Channel, waiter: Waiter) -> None:
+        cursors = self.cursors(channel)
+        if cursors.offset(waiter.cursor) >= waiter.offset:
+            self.after_commit(waiter.reached)
+        else:
+            cursors.wait(waiter)
+            self._awaited[channel] = None
+
+    def _release_late(self, now_ms: int) -> None:
+        for channel in list(self._awaited):
+            assert channel.cursors is not None, "somebody waits for a cursor that was never loaded"
+            for waiter in channel.cursors.late(now_ms):
+                standing = channel.cursors.offset(waiter.cursor)
+                text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
+                waiter.missed(ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing))
+            if not channel.cursors.awaited:
+                del self._awaited[channel]
 
     def check_writable(self) -> None:
         if self.refusal is not None:
@@ -413,14 +462,18 @@ class Engine:
                 self._group.trims.add(channel)
         if self._group.trims or self._settling.ripe(now_ms):
             self.wake()
+        self._release_late(clock.steady_ms())
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
         """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
         groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
-        waits = any(channel in group.heads or channel in group.trims for group in groups)
+        waits = any(
+            channel in group.heads or channel in group.trims or group.names_cursor_of(channel) for group in groups
+        )
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
-        return waits or (idles and channel.active_ms > channel.last_ms)
+        awaited = channel in self._awaited
+        return waits or awaited or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
