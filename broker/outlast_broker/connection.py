@@ -15,6 +15,7 @@ from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
 from . import __version__, administration, clock, history, pages, receipts
 from .channel import Channel
 from .chunk import Chunk
+from .cursor import Waiter
 from .damage import Damaged
 from .pages import Start
 from .subscription import Subscription
@@ -43,10 +44,8 @@ class ClientConnection:
 
     __slots__ = (
         "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
-        "_received_ms",
-        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "pages_asked",
-        "producer", "serving",
-        "subscriptions",
+        "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
+        "pages_asked", "producer", "serving", "subscriptions",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -69,6 +68,8 @@ class ClientConnection:
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.behind: dict[Subscription, None] = {}
+        # AWAITs that are not answered yet.
+        self.awaits: dict[Waiter, None] = {}
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
@@ -172,6 +173,8 @@ class ClientConnection:
             channel.left(clock.now_ms())
         self.subscriptions.clear()
         self.channels.clear()
+        for waiter in list(self.awaits):
+            waiter.leave()
 
     # --- time and endings ---------------------------------------------------------------------------------
 
@@ -191,6 +194,8 @@ class ClientConnection:
     def go_away(self, reason: str, retry_after_ms: int) -> None:
         if self._protocol.state in (State.OPEN, State.LEAVING):
             self.send(self._protocol.send(f.GoAway(reason, retry_after_ms)))
+        for waiter in list(self.awaits):
+            waiter.miss(ProtocolError(ErrorCode.GOING_AWAY, reason, retry_after_ms=retry_after_ms))
 
     def finish(self) -> None:
         """Says nothing more, and hears until the client closes: a socket that is closed on a client which
@@ -319,8 +324,8 @@ class ClientConnection:
         standing = self.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
         if standing is not None:
             offset = standing.offset
-            self.when_readable(
-                frame.request, channel, lambda: self._start(frame, subscription, pages.after_offset(channel, offset))
+            self.after_commit(
+                frame.request, lambda: self._start(frame, subscription, pages.after_offset(channel, offset))
             )
         elif frame.since_ms is not None:
             self.find_time(
@@ -467,6 +472,7 @@ LIMITS = {
     "cursor_name_bytes": limits.CURSOR_NAME_BYTES_MAX,
     "cursors": limits.CURSORS_MAX,
     "await_ms": limits.AWAIT_MS_MAX,
+    "awaits": limits.AWAITS_MAX,
 }
 
 HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
@@ -486,7 +492,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Truncate: administration.truncate,
     f.Configure: administration.configure,
     f.Ack: receipts.ack,
-    f.Await: receipts.await_,
+    f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
 }

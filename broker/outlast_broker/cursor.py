@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from outlast_protocol import ErrorCode, ProtocolError
@@ -16,31 +16,55 @@ class Standing(NamedTuple):
     acked_ms: int
 
 
-class Waiter(NamedTuple):
-    """`reached` is called when the cursor stands at `offset`, `missed` when it is too late or cannot any more."""
+class Waiter:
+    """Somebody who wants to know when `cursor` stands at `offset` or beyond. Told once, by `reach` or `miss`."""
 
-    cursor: str
-    offset: int
-    deadline_ms: int
-    reached: Callable[[], None]
-    missed: Callable[[ProtocolError], None]
+    __slots__ = ("_ends", "_missed", "_reached", "cursor", "offset", "over")
+
+    def __init__(
+        self, cursor: str, offset: int, reached: Callable[[int], None], missed: Callable[[ProtocolError], None]
+    ) -> None:
+        self.cursor = cursor
+        self.offset = offset
+        self.over = False
+        self._reached = reached
+        self._missed = missed
+        self._ends: list[Callable[[], object]] = []
+
+    def when_over(self, end: Callable[[], object]) -> None:
+        """Calls `end` when the wait is over, whichever way."""
+        self._ends.append(end)
+
+    def reach(self, offset: int) -> None:
+        if self.leave():
+            self._reached(offset)
+
+    def miss(self, error: ProtocolError) -> None:
+        if self.leave():
+            self._missed(error)
+
+    def leave(self) -> bool:
+        """Ends the wait and tells nobody. False when it was over already."""
+        if self.over:
+            return False
+        self.over = True
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
+        return True
 
 
 class Cursors:
     """Includes what is accepted and not on disk yet: answers that reveal it wait for the commit."""
 
-    __slots__ = ("_standings", "_waiters")
+    __slots__ = ("_standings", "_waiting")
 
     def __init__(self, standings: dict[str, Standing]) -> None:
         self._standings = standings
-        self._waiters: list[Waiter] = []
+        self._waiting: dict[str, dict[Waiter, None]] = {}
 
     def __len__(self) -> int:
         return len(self._standings)
-
-    @property
-    def awaited(self) -> bool:
-        return bool(self._waiters)
 
     def offset(self, name: str) -> int:
         """0 for a cursor that does not exist: it has acknowledged nothing."""
@@ -50,11 +74,11 @@ class Cursors:
     def get(self, name: str) -> Standing | None:
         return self._standings.get(name)
 
-    def names(self, after: str | None) -> list[str]:
-        """In byte order."""
+    def rows(self, after: str | None) -> list[tuple[str, Standing]]:
+        """Names and standings in byte order of the names, those behind `after`."""
         start = (after or "").encode()
-        names = sorted(self._standings, key=str.encode)
-        return [name for name in names if not after or name.encode() > start]
+        names = [name for name in self._standings if name.encode() > start]
+        return [(name, self._standings[name]) for name in sorted(names, key=str.encode)]
 
     def advance(self, name: str, offset: int, now_ms: int) -> Standing | None:
         """The new standing; None when the cursor stands there or beyond already. Raises `limit_exceeded`."""
@@ -74,23 +98,29 @@ class Cursors:
             raise ProtocolError(ErrorCode.UNKNOWN_CURSOR, f"there is no cursor {name!r}")
         return standing
 
+    # --- waiting ------------------------------------------------------------------------------------------
+
     def wait(self, waiter: Waiter) -> None:
-        self._waiters.append(waiter)
+        self._waiting.setdefault(waiter.cursor, {})[waiter] = None
+        waiter.when_over(lambda: self.drop(waiter))
+
+    def waiters(self) -> list[Waiter]:
+        return [waiter for waiting in self._waiting.values() for waiter in waiting]
 
     def reached(self, name: str) -> list[Waiter]:
-        """Those who waited for no more than where the cursor stands now; they wait no longer."""
+        """Those who waited for no more than where the cursor stands now; they are not counted any longer."""
         offset = self.offset(name)
-        return self._release(waiter for waiter in self._waiters if waiter.cursor == name and waiter.offset <= offset)
+        reached = [waiter for waiter in self._waiting.get(name, ()) if waiter.offset <= offset]
+        for waiter in reached:
+            self.drop(waiter)
+        return reached
 
-    def late(self, now_ms: int) -> list[Waiter]:
-        """Those whose time is up; they wait no longer."""
-        return self._release(waiter for waiter in self._waiters if waiter.deadline_ms <= now_ms)
-
-    def abandon(self) -> list[Waiter]:
-        """Everybody who waits: there is nothing to wait for any more."""
-        return self._release(self._waiters)
-
-    def _release(self, waiters: Iterable[Waiter]) -> list[Waiter]:
-        released = list(waiters)
-        self._waiters = [waiter for waiter in self._waiters if waiter not in released]
-        return released
+    def drop(self, waiter: Waiter) -> bool:
+        """The waiter is not counted any longer. False when it was not any more: it has been reached, or is over."""
+        waiting = self._waiting.get(waiter.cursor, {})
+        if waiter not in waiting:
+            return False
+        del waiting[waiter]
+        if not waiting:
+            del self._waiting[waiter.cursor]
+        return True

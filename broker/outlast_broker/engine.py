@@ -11,6 +11,7 @@ import logging
 import secrets
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
@@ -50,7 +51,7 @@ _NO_PRODUCER = (0, 0)
 class Group:
     """What one commit will make durable, and what it will release."""
 
-    __slots__ = ("acks", "answers", "bytes", "fresh", "heads", "moving", "trims", "work")
+    __slots__ = ("acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "trims", "work")
 
     def __init__(self) -> None:
         self.work = Work()
@@ -59,11 +60,21 @@ class Group:
         self.acks: dict[ClientConnection, list[int]] = {}
         self.answers: list[Callable[[], None]] = []
         self.heads: set[Channel] = set()
+        self.cursors: set[Channel] = set()
         self.trims: set[Channel] = set()
         self.moving: list[Channel] = []
 
-    def names_cursor_of(self, channel: Channel) -> bool:
-        return any(number == channel.number for number, _ in self.work.cursors)
+    def names(self, channel: Channel) -> bool:
+        """Whether something of this channel waits here that the log does not know yet."""
+        return channel in self.heads or channel in self.trims or channel in self.cursors
+
+    def drop(self, channel: Channel) -> None:
+        """What was to be written of a channel that is deleted now."""
+        self.fresh.pop(channel, None)
+        for channels in (self.heads, self.trims, self.cursors):
+            channels.discard(channel)
+        cursors = self.work.cursors
+        self.work.cursors = {key: cursors[key] for key in cursors if key[0] != channel.number}
 
     def __bool__(self) -> bool:
         return bool(self.work or self.acks or self.answers or self.heads or self.trims)
@@ -93,7 +104,6 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
-        self._awaited: dict[Channel, None] = {}
         self._started_ms = clock.now_ms()
 
     def recover(self) -> int:
@@ -144,13 +154,10 @@ class Engine:
             reader.end()
             reader.connection.ended(channel)
             reader.connection.send(resync)
-        for waiter in channel.cursors.abandon() if channel.cursors is not None else ():
-            waiter.missed(ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted"))
-        self._awaited.pop(channel, None)
+        for waiter in channel.cursors.waiters() if channel.cursors is not None else ():
+            waiter.miss(ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted"))
         group = self._group
-        group.fresh.pop(channel, None)
-        group.heads.discard(channel)
-        group.trims.discard(channel)
+        group.drop(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
@@ -177,39 +184,48 @@ class Engine:
             channel.cursors = Cursors(self.log.cursors(channel.number))
         return channel.cursors
 
-    def advance_cursor(self, channel: Channel, name: str, offset: int) -> None:
-        """Takes effect with the gathering group: of each cursor the last offset only is written."""
+    def advance_cursor(self, channel: Channel, name: str, offset: int) -> int:
+        """Returns where the cursor stands now. Of each cursor a group writes the last offset only.
+
+        Raises `limit_exceeded`, and `read_only` for a cursor that does not exist yet.
+        """
         cursors = self.cursors(channel)
+        if cursors.get(name) is None:
+            self.check_writable()
         standing = cursors.advance(name, offset, clock.now_ms())
         if standing is not None:
             self._group.work.cursors[channel.number, name] = standing
-            self._group.answers += [waiter.reached for waiter in cursors.reached(name)]
+            self._group.cursors.add(channel)
+            self._group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
             self.wake()
+        return cursors.offset(name)
 
     def forget_cursor(self, channel: Channel, name: str) -> int:
         """Returns where it stood. Raises `unknown_cursor`."""
         standing = self.cursors(channel).forget(name)
         self._group.work.cursors[channel.number, name] = None
+        self._group.cursors.add(channel)
         self.wake()
         return standing.offset
 
-    def await_cursor(self, channel: Channel, waiter: Waiter) -> None:
+    def await_cursor(self, channel: Channel, waiter: Waiter, timeout_ms: int) -> None:
+        """`waiter` is told once the cursor stands there on disk, or after `timeout_ms` where it stands instead."""
         cursors = self.cursors(channel)
-        if cursors.offset(waiter.cursor) >= waiter.offset:
-            self.after_commit(waiter.reached)
+        standing = cursors.offset(waiter.cursor)
+        if standing >= waiter.offset:
+            self.after_commit(partial(waiter.reach, standing))
         else:
             cursors.wait(waiter)
-            self._awaited[channel] = None
+            timer = self._loop.call_later(timeout_ms / 1000, self._late, cursors, waiter)
+            waiter.when_over(timer.cancel)
 
-    def _release_late(self, now_ms: int) -> None:
-        for channel in list(self._awaited):
-            assert channel.cursors is not None, "somebody waits for a cursor that was never loaded"
-            for waiter in channel.cursors.late(now_ms):
-                standing = channel.cursors.offset(waiter.cursor)
-                text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
-                waiter.missed(ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing))
-            if not channel.cursors.awaited:
-                del self._awaited[channel]
+    def _late(self, cursors: Cursors, waiter: Waiter) -> None:
+        """A waiter that the gathering group, or the one on its way to disk, is about to reach is not late."""
+        if cursors.drop(waiter):
+            standing = cursors.offset(waiter.cursor)
+            text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
+            error = ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing)
+            self.after_commit(partial(waiter.miss, error))
 
     def check_writable(self) -> None:
         if self.refusal is not None:
@@ -462,18 +478,14 @@ class Engine:
                 self._group.trims.add(channel)
         if self._group.trims or self._settling.ripe(now_ms):
             self.wake()
-        self._release_late(clock.steady_ms())
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
         """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
         groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
-        waits = any(
-            channel in group.heads or channel in group.trims or group.names_cursor_of(channel) for group in groups
-        )
+        waits = any(group.names(channel) for group in groups)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
-        awaited = channel in self._awaited
-        return waits or awaited or (idles and channel.active_ms > channel.last_ms)
+        return waits or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""

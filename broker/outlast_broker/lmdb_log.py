@@ -150,7 +150,7 @@ class LmdbLog:
                 self._cut(txn, cut)
             for due in work.dues:
                 self._set_due(txn, due)
-            for (number, name), standing in work.cursors.items():
+            for (number, name), standing in sorted(work.cursors.items(), key=_cursor_key):
                 self._set_cursor(txn, _U64.pack(number) + name.encode(), standing)
             oldest = self._forget(txn, oldest, work.forget_journal)
             erasing = self._erase_doomed(txn)
@@ -402,6 +402,11 @@ def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
         text = f"{folder}/data.mdb is not a store of Outlast's, or its first pages are damaged ({error})"
         raise WrongFormat(f"{text}: restore it from a backup, or give --data another folder") from None
+
+
+def _cursor_key(row: tuple[tuple[int, str], Standing | None]) -> tuple[int, str]:
+    """In the order of their keys neighbours share the pages that are copied."""
+    return row[0]
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:

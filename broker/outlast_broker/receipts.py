@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from outlast_protocol import ErrorCode, ProtocolError, limits
 from outlast_protocol import frames as f
 
-from . import clock
 from .channel import Channel
 from .cursor import Waiter
 
@@ -16,56 +15,41 @@ if TYPE_CHECKING:
 
 
 def ack(connection: ClientConnection, frame: f.Ack) -> None:
-    channel = connection.opened_channel(frame.number)
-    check_cursor_name(frame.cursor)
-
-    def judge() -> None:
-        connection.opened_channel(frame.number)
-        _check_offset(channel, frame.offset)
-        connection.engine.advance_cursor(channel, frame.cursor, frame.offset)
-        offset = connection.engine.cursors(channel).offset(frame.cursor)
-        connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"offset": offset}))
-
-    connection.when_readable(frame.request, channel, judge)
+    channel = _judged(connection, frame)
+    offset = connection.engine.advance_cursor(channel, frame.cursor, frame.offset)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"offset": offset}))
 
 
-def await_(connection: ClientConnection, frame: f.Await) -> None:
-    channel = connection.opened_channel(frame.number)
-    check_cursor_name(frame.cursor)
+def await_cursor(connection: ClientConnection, frame: f.Await) -> None:
+    channel = _judged(connection, frame)
     if frame.timeout_ms > limits.AWAIT_MS_MAX:
         text = f"timeout_ms is {frame.timeout_ms}, allowed are up to {limits.AWAIT_MS_MAX}"
         raise ProtocolError(ErrorCode.BAD_BODY, text)
-
-    def reached() -> None:
-        connection.reply(frame.request, {"offset": connection.engine.cursors(channel).offset(frame.cursor)})
-
-    def missed(error: ProtocolError) -> None:
-        connection.refuse(frame.request, error)
-
-    def judge() -> None:
-        connection.opened_channel(frame.number)
-        _check_offset(channel, frame.offset)
-        deadline_ms = clock.steady_ms() + frame.timeout_ms
-        connection.engine.await_cursor(channel, Waiter(frame.cursor, frame.offset, deadline_ms, reached, missed))
-
-    connection.when_readable(frame.request, channel, judge)
+    if len(connection.awaits) >= limits.AWAITS_MAX:
+        text = f"{limits.AWAITS_MAX} AWAITs of this connection are unanswered"
+        raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="awaits", value=limits.AWAITS_MAX)
+    waiter = Waiter(
+        frame.cursor,
+        frame.offset,
+        lambda offset: connection.reply(frame.request, {"offset": offset}),
+        lambda error: connection.refuse(frame.request, error),
+    )
+    connection.awaits[waiter] = None
+    waiter.when_over(lambda: connection.awaits.pop(waiter))
+    connection.engine.await_cursor(channel, waiter, frame.timeout_ms)
 
 
 def cursors(connection: ClientConnection, frame: f.Cursors) -> None:
     channel = connection.named_channel(frame.channel)
-    connection.after_commit(frame.request, lambda: _list(connection, frame, channel))
-
-
-def _list(connection: ClientConnection, frame: f.Cursors, channel: Channel) -> None:
-    known = connection.engine.cursors(channel)
-    names = known.names(frame.after)
-    rows = []
-    for name in names[: frame.limit]:
-        standing = known.get(name)
-        assert standing is not None, "a cursor is listed that does not exist"
-        lag = channel.last - standing.offset
-        rows.append({"cursor": name, "offset": standing.offset, "lag": lag, "acked_ms": standing.acked_ms})
-    connection.reply(frame.request, {"cursors": rows, "more": len(names) > len(rows)})
+    if not 1 <= frame.limit <= limits.CURSORS_MAX:
+        raise ProtocolError(ErrorCode.BAD_BODY, f"limit is {frame.limit}, allowed are 1 to {limits.CURSORS_MAX}")
+    known = connection.engine.cursors(channel).rows(frame.after)
+    rows = [
+        {"cursor": name, "offset": offset, "lag": channel.last - offset, "acked_ms": acked_ms}
+        for name, (offset, acked_ms) in known[: frame.limit]
+    ]
+    more = len(known) > len(rows)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"cursors": rows, "more": more}))
 
 
 def forget(connection: ClientConnection, frame: f.Forget) -> None:
@@ -81,7 +65,14 @@ def check_cursor_name(name: str) -> None:
         raise ProtocolError(ErrorCode.BAD_BODY, f"a cursor's name is 1 to {most} bytes of UTF-8, no control characters")
 
 
-def _check_offset(channel: Channel, offset: int) -> None:
-    if offset > channel.last:
-        text = f"offset {offset} is ahead of the last one, {channel.last}"
+def _judged(connection: ClientConnection, frame: f.Ack | f.Await) -> Channel:
+    """The channel of a request that names a cursor and an offset. Raises ProtocolError when one cannot be.
+
+    What lies beyond `last` was never delivered to anybody, whether it is on its way to disk or not.
+    """
+    channel = connection.opened_channel(frame.number)
+    check_cursor_name(frame.cursor)
+    if frame.offset > channel.last:
+        text = f"offset {frame.offset} is ahead of the last one, {channel.last}"
         raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
+    return channel

@@ -513,6 +513,10 @@ SPECS = (
     _map(0x25, Truncate, Role.CLIENT),
     _map(0x26, Configure, Role.CLIENT),
     FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Reply, PAGE_RECORDS_MAX)),
+    _map(0x30, Ack, Role.CLIENT),
+    _map(0x31, Await, Role.CLIENT),
+    _map(0x32, Cursors, Role.CLIENT),
+    _map(0x33, Forget, Role.CLIENT),
 )  # fmt: skip
 BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
 BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}
