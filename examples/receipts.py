@@ -15,14 +15,16 @@ import outlast
 
 async def phone(name: str, count: int) -> None:
     """Reads `count` messages. Its cursor is in the broker: started again, it goes on where it was."""
-    async with outlast.connect(client_id="phone") as client:
-        async with client.channel(name).subscribe(cursor="phone", ack="manual") as records:
-            for _ in range(count):
-                record = await anext(records)
-                print(f"phone: {record.data}", flush=True)
-                # Shown first, then acknowledged: an end between the two shows one message again and never skips one.
-                record.ack()
-                await records.acked()
+    async with (
+        outlast.connect(client_id="phone") as client,
+        client.channel(name).subscribe(cursor="phone", ack="manual") as records,
+    ):
+        for _ in range(count):
+            record = await anext(records)
+            print(f"phone: {record.data}", flush=True)
+            # Shown first, then acknowledged: an end between the two shows one message again and never skips one.
+            record.ack()
+            await records.acked()
 
 
 async def main(name: str) -> None:
@@ -34,10 +36,10 @@ async def main(name: str) -> None:
                 await ack.delivered(cursor="phone", timeout=0.2)
             except outlast.NotDelivered as behind:
                 print(f"agent: {ack.offset} is not read yet, the phone has {behind.offset}", flush=True)
-        reading = asyncio.create_task(phone(name, 2))
-        await ack.delivered(cursor="phone")  # two ticks
-        print(f"agent: {ack.offset} is read", flush=True)
-        await reading
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(phone(name, 2))
+            await ack.delivered(cursor="phone")  # two ticks
+            print(f"agent: {ack.offset} is read", flush=True)
         async for cursor in channel.cursors():
             print(f"{cursor.name}: has {cursor.offset}, {cursor.lag} to come", flush=True)
 

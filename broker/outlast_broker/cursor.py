@@ -109,8 +109,10 @@ class Cursors:
 
     def reached(self, name: str) -> list[Waiter]:
         """Those who waited for no more than where the cursor stands now; they are not counted any longer."""
+        if name not in self._waiting:
+            return []
         offset = self.offset(name)
-        reached = [waiter for waiter in self._waiting.get(name, ()) if waiter.offset <= offset]
+        reached = [waiter for waiter in self._waiting[name] if waiter.offset <= offset]
         for waiter in reached:
             self.drop(waiter)
         return reached

@@ -43,6 +43,9 @@ logger = logging.getLogger("outlast.engine")
 DUE_PER_TICK = 200
 # Acknowledgements that fit one PUBLISHED frame, two words each.
 ACK_WORDS_MAX = 2 * 65_000
+# Beyond so many that wait to be written, those who acknowledge are not read from: the disk's thread has to go
+# through them one by one, and a loop that takes ever more in leaves it no time to.
+CURSORS_WAITING_MAX = 1_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
 TIDY_PAUSE_S = 0.004
 _NO_PRODUCER = (0, 0)
@@ -184,7 +187,7 @@ class Engine:
             channel.cursors = Cursors(self.log.cursors(channel.number))
         return channel.cursors
 
-    def advance_cursor(self, channel: Channel, name: str, offset: int) -> int:
+    def advance_cursor(self, channel: Channel, name: str, offset: int, now_ms: int) -> int:
         """Returns where the cursor stands now. Of each cursor a group writes the last offset only.
 
         Raises `limit_exceeded`, and `read_only` for a cursor that does not exist yet.
@@ -192,13 +195,18 @@ class Engine:
         cursors = self.cursors(channel)
         if cursors.get(name) is None:
             self.check_writable()
-        standing = cursors.advance(name, offset, clock.now_ms())
+        standing = cursors.advance(name, offset, now_ms)
         if standing is not None:
             self._group.work.cursors[channel.number, name] = standing
             self._group.cursors.add(channel)
             self._group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
             self.wake()
         return cursors.offset(name)
+
+    def hold_back(self, connection: ClientConnection) -> None:
+        """Stops reading from a connection that acknowledges faster than cursors can be written."""
+        if len(self._group.work.cursors) > CURSORS_WAITING_MAX and connection.hold():
+            self._held.append(connection)
 
     def forget_cursor(self, channel: Channel, name: str) -> int:
         """Returns where it stood. Raises `unknown_cursor`."""
@@ -437,7 +445,8 @@ class Engine:
     # --- looking after things -----------------------------------------------------------------------------
 
     def _resume_held(self) -> None:
-        if self._held and self._group.bytes <= self.config.commit_backlog_bytes:
+        crowded = len(self._group.work.cursors) > CURSORS_WAITING_MAX
+        if self._held and self._group.bytes <= self.config.commit_backlog_bytes and not crowded:
             held, self._held = self._held, []
             for connection in held:
                 connection.unhold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError, limits
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 def ack(connection: ClientConnection, frame: f.Ack) -> None:
     channel = _judged(connection, frame)
-    offset = connection.engine.advance_cursor(channel, frame.cursor, frame.offset)
-    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"offset": offset}))
+    offset = connection.engine.advance_cursor(channel, frame.cursor, frame.offset, connection.heard_ms)
+    # There may be as many of these as records: made here, and nothing is left to do for them but to be sent.
+    connection.engine.after_commit(partial(connection.send, f.encode(f.Reply(frame.request, {"offset": offset}))))
+    connection.engine.hold_back(connection)
 
 
 def await_cursor(connection: ClientConnection, frame: f.Await) -> None:
@@ -59,10 +62,16 @@ def forget(connection: ClientConnection, frame: f.Forget) -> None:
 
 
 def check_cursor_name(name: str) -> None:
-    size = len(name.encode())
-    if not 1 <= size <= limits.CURSOR_NAME_BYTES_MAX or any(each < " " or each == "\x7f" for each in name):
+    if len(name) > limits.CURSOR_NAME_BYTES_MAX or not _is_cursor_name(name):
         most = limits.CURSOR_NAME_BYTES_MAX
         raise ProtocolError(ErrorCode.BAD_BODY, f"a cursor's name is 1 to {most} bytes of UTF-8, no control characters")
+
+
+@lru_cache(maxsize=4_096)
+def _is_cursor_name(name: str) -> bool:
+    """Remembered: the same few readers acknowledge again and again."""
+    size = len(name.encode())
+    return 1 <= size <= limits.CURSOR_NAME_BYTES_MAX and not any(each < " " or each == "\x7f" for each in name)
 
 
 def _judged(connection: ClientConnection, frame: f.Ack | f.Await) -> Channel:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from outlast_broker.engine import CURSORS_WAITING_MAX
 from outlast_broker.log import Log
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.frames import (
@@ -114,6 +115,25 @@ def test_it_is_answered_after_the_commit(stage: Stage) -> None:
     assert alice.silent
     stage.log.go_on()
     assert [alice.expect(Reply).request for _ in range(3)] == [50, 51, 52]
+
+
+def test_who_acknowledges_faster_than_the_disk_is_not_read_from(stage: Stage) -> None:
+    alice, number = reader(stage, 1)
+    others = [alice.open(f"room {index}").number for index in range(2)]
+    for other in others:
+        alice.publish(other, "1")
+    stage.log.hold()
+    alice.send(alice.publishing(number, "2"))
+    stage.hold_in_commit()
+    acks = [Ack(100, other, f"{index}", 1) for other in others for index in range(CURSORS_WAITING_MAX // 2 + 1)]
+    alice.send(*acks[:-2])
+    assert not alice.wire.paused
+    alice.send(*acks[-2:])
+    assert alice.wire.paused
+    stage.log.go_on()
+    stage.idle()
+    assert not alice.wire.paused
+    assert len([frame for frame in alice.came if isinstance(frame, Reply)]) == len(acks)
 
 
 def test_offset_0_makes_a_cursor(stage: Stage) -> None:
