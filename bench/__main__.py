@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A bench that is told to stop cleans up like one that is interrupted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     systems = installed(options.system)
+    lock = machine.only_bench()
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=plan.data_dir) as folder:
         results = run_all(plan, Path(folder), options.scenario, options.case, systems, options.runs)
         document = {
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "machine": machine.facts(Path(folder)),
             "runs": results,
         }
+    lock.close()
     save(options.out, document)
     print()
     print(table.render(results))
@@ -57,6 +59,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--case", default="", help="only the cases whose name contains this")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="measured per run, after a warm-up of 1.5")
+    parser.add_argument("--patience", type=float, default=0.0, help="seconds to wait before a run for a quiet machine")
     parser.add_argument("--quick", action="store_true", help="one short, small run of everything: is it working?")
     parser.add_argument("--data-dir", type=Path, default=ROOT.parent, help="on the disk to be measured")
     parser.add_argument("--server-cores", default="0", help="such as 0 or 0,1")
@@ -73,7 +76,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     if options.quick:
         options.runs = 1
         return Plan(options.data_dir, 0.5, 0.2, limit_s=30.0, scale=0.02, **cores)
-    return Plan(options.data_dir, options.seconds, **cores)
+    return Plan(options.data_dir, options.seconds, patience_s=options.patience, **cores)
 
 
 def installed(names: Sequence[str]) -> list[System]:
@@ -105,6 +108,7 @@ def run_all(
         cases = [case for case in scenario.CASES if wanted in case]
         for number, case, system in product(range(runs), cases, fitting):
             place = folder / f"run-{len(results)}"
+            machine.wait_for_quiet(plan.patience_s)
             result = run_one(plan, place, system, scenario, case)
             shutil.rmtree(place, ignore_errors=True)
             row = {"scenario": name, "case": case, "system": system.name, "run": number, **result}

@@ -8,6 +8,7 @@ baseline is to be lowered, so that the gain is kept.
 
     python -m bench.guard            compare with the baseline
     python -m bench.guard --write    make what is measured now the baseline
+    python -m bench.guard --where    the functions that a message's instructions are spent in
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import sys
 import tempfile
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -63,6 +65,7 @@ class InstructionCounter:
     def __init__(self) -> None:
         self.instructions = 0
         self.calls = 0
+        self.by_function: Counter[str] = Counter()
 
     def __enter__(self) -> InstructionCounter:
         sys.setprofile(self._profile)
@@ -76,7 +79,9 @@ class InstructionCounter:
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
-        self.instructions += event == "opcode"
+        if event == "opcode":
+            self.instructions += 1
+            self.by_function[frame.f_code.co_qualname] += 1
         return self._trace
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
@@ -121,7 +126,9 @@ class Stage:
         await self.settle()
 
 
-async def count_publishing(subscribers: int, channels: int, frames_each: int, records: int) -> Counts:
+async def count_publishing(
+    subscribers: int, channels: int, frames_each: int, records: int, where: Counter[str] | None = None
+) -> Counts:
     """Each round: `frames_each` PUBLISH frames of `records` to every channel, in one read per publisher."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder), subscribers, channels)
@@ -134,6 +141,8 @@ async def count_publishing(subscribers: int, channels: int, frames_each: int, re
         with InstructionCounter() as counter:
             await _run(stage, rounds[1:])
         messages = (ROUNDS - 1) * channels * frames_each * records
+        if where is not None:
+            where.update({name: count / messages for name, count in counter.by_function.items()})
         counts = {
             "instructions": counter.instructions / messages,
             "calls into C": counter.calls / messages,
@@ -222,11 +231,23 @@ def compare(baseline: dict[str, Counts], now: dict[str, Counts]) -> list[str]:
     return found
 
 
+async def show_where() -> None:
+    for title, frames_each, records in (("alone in its frame", 8, 1), ("in a batch of 64", 1, 64)):
+        where: Counter[str] = Counter()
+        await count_publishing(1, CHANNELS, frames_each, records, where)
+        print(f"a message {title}, 1 subscriber: {sum(where.values()):.1f} instructions")
+        for name, count in where.most_common(20):
+            print(f"{count:8.2f}  {name}")
+
+
 def version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def main() -> int:
+    if "--where" in sys.argv:
+        asyncio.run(show_where())
+        return 0
     now = asyncio.run(measure())
     baselines = json.loads(BASELINE.read_text())
     if "--write" in sys.argv:

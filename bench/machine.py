@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import platform
 import resource
 import signal
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
+# Asked before anybody is pinned: a child inherits its parent's cores, and has to get away from them.
+_ALLOWED = os.sched_getaffinity(0)
 
 
 def process_cpu_s(pid: int) -> float:
@@ -37,6 +42,27 @@ def machine_busy_s() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def wait_for_quiet(patience_s: float, busy_cores_max: float = 0.15) -> None:
+    """Returns after a second in which nobody used more than that, or when patience is over."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        busy_s, begin_s = machine_busy_s(), time.monotonic()
+        time.sleep(1.0)
+        if machine_busy_s() - busy_s <= busy_cores_max * (time.monotonic() - begin_s):
+            return
+
+
+def only_bench() -> IO[str]:
+    """Waits until no other bench measures on this machine; close what it returns to let the next one begin."""
+    lock = (Path(tempfile.gettempdir()) / "outlast-bench.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another bench is running: waiting for its end", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
@@ -55,10 +81,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def pin(cores: frozenset[int]) -> None:
-    """Pins this process to those of `cores` that exist; on a machine with none of them it stays free."""
-    there = cores & os.sched_getaffinity(0)
-    if there:
-        os.sched_setaffinity(0, there)
+    """Pins this process to those of `cores` that it may use, or to nothing where it may use none of them."""
+    os.sched_setaffinity(0, cores & _ALLOWED or _ALLOWED)
 
 
 def die_with_parent() -> None:

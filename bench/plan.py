@@ -17,6 +17,8 @@ class Plan:
     # One run of one scenario never takes longer than this, whatever hangs.
     limit_s: float = 300.0
     scale: float = 1.0
+    # How long to wait before each run for a second in which nobody else works.
+    patience_s: float = 0.0
     server_cores: frozenset[int] = frozenset({0})
     load_cores: frozenset[int] = frozenset({1})
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+Row = dict[str, Any]
+
 COLUMNS = (
     ("delivered/s", "delivered_per_s", ",.0f"),
     ("acked/s", "acked_per_s", ",.0f"),
@@ -38,7 +40,7 @@ COLUMNS = (
 )
 
 
-def line(row: dict[str, Any]) -> str:
+def line(row: Row) -> str:
     head = f"{row['scenario']:14} {row['case']:16} {row['system']:18} run {row['run']}"
     if "failed" in row:
         return f"{head}  FAILED {row['failed']}"
@@ -50,7 +52,7 @@ def number(value: Any, form: str) -> str:
     return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else format(value, form)
 
 
-def flags(row: dict[str, Any]) -> list[str]:
+def flags(row: Row) -> list[str]:
     """What a reader of the figures must know before believing them."""
     found = []
     if row.get("client_bound"):
@@ -62,21 +64,30 @@ def flags(row: dict[str, Any]) -> list[str]:
     return found
 
 
-def render(rows: Iterable[dict[str, Any]]) -> str:
-    """A block per scenario and case; a line per system: median (min-max) over its runs."""
-    blocks: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+Block = tuple[str, str, dict[str, list[Row]]]
+
+
+def blocks(rows: Iterable[Row]) -> list[Block]:
+    """(scenario, case, runs by system), in the order in which they came."""
+    found: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in rows:
-        blocks.setdefault((row["scenario"], row["case"]), {}).setdefault(row["system"], []).append(row)
-    return "\n\n".join(_block(*key, systems) for key, systems in blocks.items())
+        found.setdefault((row["scenario"], row["case"]), {}).setdefault(row["system"], []).append(row)
+    return [(scenario, case, systems) for (scenario, case), systems in found.items()]
 
 
-def _block(scenario: str, case: str, systems: dict[str, list[dict[str, Any]]]) -> str:
+def render(rows: Iterable[Row]) -> str:
+    """A table per scenario and case."""
+    return "\n\n".join(f"{scenario}: {case}\n{align(cells(systems))}" for scenario, case, systems in blocks(rows))
+
+
+def cells(systems: dict[str, list[Row]]) -> list[list[str]]:
+    """A head, then a line per system: median (min-max) over its runs. Columns that say nothing are left out."""
     rows = [row for runs in systems.values() for row in runs]
     columns = [column for column in COLUMNS if any(_shown(row.get(column[1])) for row in rows)]
     lines = [["system", *(title for title, _, _ in columns), "notes"]]
     for system, runs in systems.items():
         lines.append([system, *(spread([row.get(key) for row in runs], form) for _, key, form in columns), notes(runs)])
-    return f"{scenario}: {case}\n{align(lines)}"
+    return lines
 
 
 def _shown(value: Any) -> bool:
@@ -92,7 +103,7 @@ def spread(values: Sequence[Any], form: str) -> str:
     return middle if len(there) == 1 else f"{middle} ({min(there):{form}}-{max(there):{form}})"
 
 
-def notes(runs: Sequence[dict[str, Any]]) -> str:
+def notes(runs: Sequence[Row]) -> str:
     """Flags of all runs, and how many failed."""
     found = {flag.partition("(")[0]: None for row in runs for flag in flags(row)}
     failed = [row["failed"] for row in runs if "failed" in row]

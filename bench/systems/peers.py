@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 VARIABLE = "OUTLAST_BENCH_PEERS"
+# Where Debian puts daemons, which is not on everybody's PATH.
+DAEMONS = "/usr/sbin"
 
 
 def folder() -> Path:
@@ -15,7 +17,7 @@ def folder() -> Path:
 
 def program(name: str) -> str | None:
     """The path of a program that may have been installed by the package manager, pip or by hand."""
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(folder() / "venv" / "bin")])
+    places = os.pathsep.join([os.environ.get("PATH", ""), DAEMONS, str(folder() / "venv" / "bin")])
     return shutil.which(name, path=places)
 
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, limits
 from outlast_protocol import frames as f
@@ -17,6 +17,7 @@ from .channel import Channel
 from .chunk import Chunk
 from .cursor import Waiter
 from .damage import Damaged
+from .log import Log
 from .pages import Start
 from .subscription import Subscription
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("outlast.connection")
 
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 FEATURES: tuple[str, ...] = ()
 
 
@@ -329,7 +332,11 @@ class ClientConnection:
             )
         elif frame.since_ms is not None:
             self.find_time(
-                frame.request, channel, frame.since_ms, lambda start: self._start(frame, subscription, start)
+                frame.request,
+                channel,
+                frame.since_ms,
+                done=lambda start: self._start(frame, subscription, start),
+                failed=lambda: self.ended(channel),
             )
         else:
             self.when_readable(frame.request, channel, lambda: self._start(frame, subscription, None))
@@ -408,14 +415,14 @@ class ClientConnection:
     def after_commit(self, request: int, answer: Callable[[], None]) -> None:
         self.engine.after_commit(lambda: self.guard(request, answer))
 
-    def guard(self, request: int, answer: Callable[[], None]) -> None:
+    def guard(self, request: int, answer: Callable[[], None], number: int = 0) -> None:
         """What goes wrong in a late answer ends with this connection: the others wait behind it."""
         try:
             answer()
         except Damaged as damage:
             self.engine.counters.damaged += 1
             logger.error("damaged: %s", damage)
-            self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage)))
+            self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
@@ -423,34 +430,47 @@ class ClientConnection:
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def read_aside(
-        self, request: int, done: Callable[[Future[Any]], None], call: Callable[..., Any], *args: Any
+        self,
+        request: int,
+        channel: Channel,
+        done: Callable[[Future[R]], None],
+        read: Callable[[Log, int, Unpack[Ts]], R],
+        *args: *Ts,
     ) -> None:
-        """Runs a log's read aside, then `done` here."""
+        """Runs `read` of the log, with the channel's number and `args`, aside, then `done` here."""
         self.pages_asked += 1
 
-        def finished(future: Future[Any]) -> None:
+        def finished(future: Future[R]) -> None:
             self.pages_asked -= 1
             if not self._closed and not future.cancelled():
-                self.guard(request, lambda: done(future))
+                self.guard(request, lambda: done(future), channel.number)
                 self.go_on()
                 self.engine.outbox.flush()
 
-        self.engine.feeder.read(finished, call, *args)
+        self.engine.feeder.read(finished, read, self.engine.log, channel.number, *args)
 
-    def find_time(self, request: int, channel: Channel, time_ms: int, done: Callable[[Start], None]) -> None:
+    def find_time(
+        self,
+        request: int,
+        channel: Channel,
+        time_ms: int,
+        done: Callable[[Start], None],
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
         """The tail is asked first and remembered, for it may move into chunks while they are being read."""
         if channel.tail and channel.tail_time(time_ms) >= channel.tail_firsts[0]:
             done(Start(max(channel.tail_time(time_ms), channel.first - 1)))
             return
         before_tail = channel.tail_firsts[0] - 1 if channel.tail else channel.last
-        find_time = self.engine.log.find_time
 
         def found(future: Future[Chunk | None]) -> None:
+            if future.exception() is not None:
+                failed()
             chunk = future.result()
             after = pages.after_time(chunk.batches, time_ms) if chunk is not None else before_tail
             done(Start(max(after, channel.first - 1)))
 
-        self.read_aside(request, found, find_time, channel.number, time_ms)
+        self.read_aside(request, channel, found, pages.find_time, time_ms)
 
 
 _CLOGGED, _HELD, _POSTPONED = 1, 2, 4

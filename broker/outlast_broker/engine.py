@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("outlast.engine")
 
 DUE_PER_TICK = 200
+FEW_CHUNKS = 8
 # Acknowledgements that fit one PUBLISHED frame, two words each.
 ACK_WORDS_MAX = 2 * 65_000
 # Beyond so many that wait to be written, those who acknowledge are not read from: the disk's thread has to go
@@ -156,9 +157,11 @@ class Engine:
         for reader in list(channel.readers):
             reader.end()
             reader.connection.ended(channel)
-            reader.connection.send(resync)
+            # A crash may still take the deletion back: nobody learns of it before it is on disk.
+            self._group.answers.append(partial(reader.connection.send, resync))
         for waiter in channel.cursors.waiters() if channel.cursors is not None else ():
-            waiter.miss(ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted"))
+            gone = ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted")
+            self._group.answers.append(partial(waiter.miss, gone))
         group = self._group
         group.drop(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
@@ -308,6 +311,7 @@ class Engine:
     def _commit(self) -> None:
         if self._in_flight is None:
             self._release(self._hand_over())
+            self._tell_idle()
 
     def _hand_over(self) -> Group | None:
         """Sends the gathered group to disk; a group that has nothing to write is returned, to be released."""
@@ -339,9 +343,13 @@ class Engine:
         if channel.dead:
             return
         rule = channel.retention(self.config.retention)
-        oldest = self._oldest(channel) if rule.trims or channel.first > 1 else []
-        keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
-        gone = [chunk for chunk in oldest if chunk.last < keep]
+        # Mostly one chunk or none has to go; only if all of a few do, more are looked at.
+        for count in (FEW_CHUNKS, CUT_CHUNKS):
+            oldest = self._oldest(channel, count) if rule.trims or channel.first > 1 else []
+            keep = retention.first_kept(rule, channel.first, channel.last, channel.stored_bytes, oldest, now_ms)
+            gone = [chunk for chunk in oldest if chunk.last < keep]
+            if len(gone) < count:
+                break
         if keep > channel.first:
             channel.keep_from(keep)
             group.heads.add(channel)
@@ -355,10 +363,10 @@ class Engine:
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
-    def _oldest(self, channel: Channel) -> list[retention.ChunkFacts]:
+    def _oldest(self, channel: Channel, count: int) -> list[retention.ChunkFacts]:
         """What is damaged is not trimmed either: erasing by a wrong head could take what is whole."""
         try:
-            return self.log.oldest(channel.number, CUT_CHUNKS)
+            return self.log.oldest(channel.number, count)
         except Damaged as damage:
             logger.error("damaged: %s", damage)
             self.counters.damaged += 1
@@ -389,6 +397,7 @@ class Engine:
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
+        self._tell_idle()
         self._resume_held()
         self._tidy()
 
@@ -416,8 +425,6 @@ class Engine:
         for answer in group.answers:
             answer()
         self.outbox.flush()
-        if self._in_flight is None and not self._group:
-            self._tell_idle()
 
     def _deliver(self, channel: Channel, batches: list[bytes], size: int) -> None:
         """The same bytes to every live reader; one that cannot take them now falls behind."""
@@ -469,6 +476,8 @@ class Engine:
             self._commit()
 
     def _tell_idle(self) -> None:
+        if self._in_flight is not None or self._group:
+            return
         idle, self._idle = self._idle, []
         for callback in idle:
             callback()

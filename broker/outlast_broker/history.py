@@ -62,7 +62,7 @@ def _page_back(connection: ClientConnection, frame: f.History, channel: Channel)
     if frame.before is not None and frame.before > channel.last + 1:
         text = f"before {frame.before} is ahead of the last offset, {channel.last}"
         raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
-    high = (frame.before or channel.last + 1) - 1
+    high = channel.last if frame.before is None else max(frame.before, 1) - 1
     low = max(channel.first, high - frame.limit + 1)
 
     def answer(parts: list[bytes]) -> None:
@@ -90,11 +90,12 @@ def _read_page(
 
     def done(future: Future[list[bytes]]) -> None:
         if records[0] < channel.first:
+            future.exception()  # damage, perhaps: what is missing was forgotten, not lost
             again()
         else:
             answer(future.result())
 
-    connection.read_aside(request, done, read, connection.engine.log, channel.number, *records)
+    connection.read_aside(request, channel, done, read, *records)
 
 
 def _send_page(connection: ClientConnection, request: int, channel: Channel, cut: pages.Cut) -> None:

@@ -11,6 +11,7 @@ from outlast_protocol.frames import History, Subscribe
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .channel import Channel
+from .chunk import Chunk
 from .damage import Damaged
 from .log import Log
 
@@ -109,6 +110,10 @@ def backwards(parts: Iterable[bytes], low: int, high: int) -> Cut:
     if not kept:
         return Cut(high + 1, high, b"")
     return Cut(max(low, kept[-1].offset), high, run[kept[-1].start : kept[0].end])
+
+
+def find_time(log: Log, number: int, time_ms: int) -> Chunk | None:
+    return log.find_time(number, time_ms)
 
 
 def read_on(log: Log, number: int, low: int, high: int) -> list[bytes]:

@@ -190,6 +190,12 @@ class Actor:
         [(_, offset, duplicate)] = published.acks
         return offset, duplicate
 
+    def publish_many(self, number: int, count: int, *datas: Data) -> None:
+        """So many publishes at once, and their acknowledgements."""
+        self.send(*[self.publishing(number, *(datas or ("x",))) for _ in range(count)])
+        while count:
+            count -= len(self.expect(Published).acks)
+
     def _acknowledged(self) -> bool:
         return any(isinstance(frame, Published | Error) for frame in self.came)
 

@@ -5,13 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from outlast_broker.damage import Damaged
 from outlast_broker.lmdb_log import LmdbLog
-from outlast_broker.log import CUT_CHUNKS
-from outlast_broker.memory_log import MemoryLog
-from outlast_broker.retention import Retention
 from outlast_protocol import ErrorCode, limits
 from outlast_protocol.batch import read_records
 from outlast_protocol.frames import (
@@ -35,17 +29,9 @@ from outlast_protocol.frames import (
 )
 
 from tests.broker.stage import Actor, Stage, Time
-from tests.support.bounds import bounded
 
 Staged = Callable[..., Stage]
 DAY_MS = 86_400_000
-
-
-def publish_many(actor: Actor, number: int, count: int, *datas: str) -> None:
-    """So many publishes at once, all acknowledged."""
-    actor.send(*[actor.publishing(number, *(datas or ("x",))) for _ in range(count)])
-    while count:
-        count -= len(actor.expect(Published).acks)
 
 
 def reopened(staged: Staged, stage: Stage, **settings: Any) -> Stage:
@@ -169,7 +155,7 @@ def test_a_new_channel_is_not_opened_before_it_is_on_disk(stage: Stage) -> None:
 
 def test_changes_are_on_disk_before_they_are_answered(stage: Stage) -> None:
     alice = stage.client()
-    publish_many(alice, alice.open("room").number, 3)
+    alice.publish_many(alice.open("room").number, 3)
     for frame in (Truncate(11, "room", 2), Configure(12, "room", {"records": 2}), Delete(13, "room")):
         stage.log.hold()
         alice.send(frame)
@@ -261,8 +247,18 @@ def test_idle_is_told_when_the_commit_under_way_ends(held: Held) -> None:
 def test_requests_are_judged_by_what_was_published_before_them(held: Held) -> None:
     """Though the commit of the publish was under way when they came."""
     held.alice.send(Truncate(50, "room", 3))
-    held.go_on()
-    assert [frame.result for frame in held.alice.came if isinstance(frame, Reply)] == [{"first": 3}]
+    held.stage.log.go_on()
+    held.stage.until(lambda: any(isinstance(frame, Reply | Error) for frame in held.alice.came))
+    assert Reply(50, {"first": 3}) in held.alice.came
+
+
+def test_idle_is_told_after_what_waited_for_the_commit(held: Held) -> None:
+    held.alice.send(Truncate(50, "room", 3))
+    told: list[str] = []
+    held.stage.call(lambda: held.stage.engine.when_idle(lambda: told.append("idle")))
+    held.stage.log.go_on()
+    held.stage.until(lambda: bool(told))
+    assert Reply(50, {"first": 3}) in held.alice.came
 
 
 def test_publishers_are_not_read_from_while_the_disk_is_behind(staged: Staged) -> None:
@@ -327,7 +323,7 @@ def test_live_frames_stop_when_the_credit_is_used_up(stage: Stage) -> None:
 def test_a_channel_ends_and_lives_again_in_one_commit(stage: Stage) -> None:
     alice = stage.client()
     old = alice.open("room")
-    publish_many(alice, old.number, 3)
+    alice.publish_many(old.number, 3)
     alice.subscribe(old.number, start="latest")
     commits = len(stage.log.works)
     alice.send(Delete(90, "room"), Open(91, "room"))
@@ -388,302 +384,10 @@ def test_deleted_channels_are_erased_in_slices_without_being_asked_for(staged: S
     stage = staged(LmdbLog(tmp_path, 1 << 26), journal_age_ms=0)
     alice = stage.client()
     number = alice.open("room").number
-    publish_many(alice, number, 40, "x" * 40_000)
+    alice.publish_many(number, 40, "x" * 40_000)
     stage.settle("room")
     alice.result(Delete(90, "room"))
     stage.until(lambda: stage.log.read(number, 1, 1) == [])
-
-
-# --- what time and retention change -----------------------------------------------------------------------
-
-
-def test_an_idle_channel_is_deleted(time: Time, staged: Staged) -> None:
-    stage = staged(retention=Retention(idle_ttl_ms=DAY_MS))
-    alice = stage.client()
-    publish_many(alice, alice.open("room").number, 1)
-    alice.leave()
-    time.advance(DAY_MS - 1)
-    stage.tick()
-    assert stage.engine.open("room", create=False) is not None
-    time.advance(2_000)
-    stage.tick()
-    assert stage.engine.open("room", create=False) is None
-
-
-def test_a_publish_keeps_a_channel_from_idling_away(time: Time, staged: Staged) -> None:
-    stage = staged(retention=Retention(idle_ttl_ms=DAY_MS))
-    for _ in range(3):
-        alice = stage.client()
-        publish_many(alice, alice.open("room").number, 1)
-        alice.leave()
-        time.advance(DAY_MS - 5_000)
-        stage.tick()
-    assert stage.engine.open("room", create=False) is not None
-
-
-def test_a_reader_keeps_a_channel_from_idling_away(time: Time, staged: Staged) -> None:
-    """While it reads, and for the same time after it has left."""
-    stage = staged(retention=Retention(idle_ttl_ms=DAY_MS))
-    alice = stage.client()
-    alice.open("room")
-    for _ in range(5):
-        time.advance(DAY_MS)
-        stage.tick()
-    alice.leave()
-    time.advance(DAY_MS - 5_000)
-    stage.tick()
-    assert stage.engine.open("room", create=False) is not None
-    time.advance(10_000)
-    stage.tick()
-    assert stage.engine.open("room", create=False) is None
-
-
-def test_channels_in_use_do_not_keep_idle_ones_from_going(time: Time, staged: Staged) -> None:
-    stage = staged(retention=Retention(idle_ttl_ms=DAY_MS))
-    alice, bob = stage.client("alice"), stage.client("bob")
-    alice.send(*[Open(1 + index, f"busy {index}") for index in range(300)])
-    for _ in range(300):
-        alice.expect(Opened)
-    time.advance(10)
-    bob.open("idle")
-    bob.leave()
-    time.advance(DAY_MS + 5_000)
-    for _ in range(5):
-        stage.tick()
-        time.advance(1_000)
-    assert stage.engine.open("idle", create=False) is None
-
-
-def test_a_bound_beyond_all_time_is_answered_and_harms_nobody(stage: Stage) -> None:
-    alice = stage.client()
-    number = alice.open("room").number
-    for request, bound in enumerate((2**63 - 1, 2**63, 2**64 - 1)):
-        retention: dict[str, int | None] = {"idle_ttl_ms": bound, "age_ms": bound, "bytes": bound, "records": bound}
-        alice.send(Configure(100 + request, "room", retention))
-        stage.idle()
-        assert len(alice.came) == 1
-        alice.came.clear()
-    assert alice.publish(number, "x") == (1, False)
-    assert stage.failures == []
-
-
-def retained(staged: Staged, **bounds: int) -> tuple[Stage, Actor, int]:
-    """A channel with these bounds, whose records move into chunks with every chance."""
-    stage = staged(journal_age_ms=0)
-    alice = stage.client()
-    number = alice.open("room").number
-    alice.result(Configure(90, "room", dict(bounds)))
-    return stage, alice, number
-
-
-def test_old_records_go_from_a_quiet_channel(time: Time, staged: Staged) -> None:
-    stage, alice, number = retained(staged, age_ms=DAY_MS)
-    publish_many(alice, number, 3)
-    stage.settle("room")
-    time.advance(DAY_MS - 1_000)
-    stage.tick()
-    assert alice.info("room")["first"] == 1
-    time.advance(5_000)
-    stage.tick()
-    stage.tick()
-    assert alice.info("room")["first"] == 4
-
-
-def test_too_many_bytes_go_from_a_quiet_channel(staged: Staged) -> None:
-    stage, alice, number = retained(staged, bytes=100_000)
-    publish_many(alice, number, 30, "x" * 20_000)
-    stage.settle("room")
-    stage.tick()
-    info = alice.info("room")
-    assert 100_000 <= info["bytes"] <= 100_000 + 40_000 and info["last"] == 30
-
-
-def test_the_count_of_records_is_exact(staged: Staged) -> None:
-    stage, alice, number = retained(staged, records=7)
-    publish_many(alice, number, 10, "x", "y", "z")
-    stage.settle("room")
-    stage.tick()
-    info = alice.info("room")
-    assert (info["first"], info["last"]) == (24, 30)
-
-
-def test_the_bytes_of_a_channel_are_those_of_its_chunks(staged: Staged) -> None:
-    """Also where a small chunk grows with every move and its beginning is forgotten."""
-    stage, alice, number = retained(staged, records=2)
-    for _ in range(30):
-        publish_many(alice, number, 1, "x" * 200)
-        stage.settle("room")
-        kept = sum(facts.bytes for facts in stage.log.oldest(number, 99))
-        assert stage.channel("room").stored_bytes == kept
-    stage.tick()
-    assert 0 <= alice.info("room")["bytes"] == sum(facts.bytes for facts in stage.log.oldest(number, 99))
-
-
-def test_trimming_much_never_takes_much_of_one_commit(staged: Staged, tmp_path: Path) -> None:
-    stage = staged(LmdbLog(tmp_path, 1 << 28), journal_age_ms=0)
-    alice = stage.client()
-    number = alice.open("room").number
-    for _ in range(3):
-        publish_many(alice, number, CUT_CHUNKS, "x" * 33_000)
-        stage.settle("room")
-    count = len(stage.log.oldest(number, 10_000))
-    assert count == 3 * CUT_CHUNKS
-    alice.result(Truncate(90, "room", 3 * CUT_CHUNKS + 1))
-    counts = [count]
-    while counts[-1]:
-        stage.until(lambda: len(stage.log.oldest(number, 10_000)) < counts[-1])
-        counts.append(len(stage.log.oldest(number, 10_000)))
-    assert all(before - after <= 2 * CUT_CHUNKS for before, after in zip(counts, counts[1:], strict=False))
-    assert alice.publish(number, "x") == (3 * CUT_CHUNKS + 1, False)
-    assert alice.info("room")["bytes"] < 1_000
-
-
-class Torn(MemoryLog):
-    torn = False
-
-    def oldest(self, number: int, count: int) -> Any:
-        if self.torn:
-            raise Damaged("the head of a chunk fails its checksum")
-        return super().oldest(number, count)
-
-
-def test_damage_found_while_trimming_stops_nobody_else(staged: Staged) -> None:
-    log = Torn()
-    stage = staged(log, journal_age_ms=0)
-    alice = stage.client()
-    number = alice.open("room").number
-    publish_many(alice, number, 3)
-    stage.settle("room")
-    log.torn = True
-    alice.result(Truncate(90, "room", 2))
-    assert alice.publish(alice.open("other").number, "x") == (1, False)
-    assert stage.failures == [] and stage.engine.counters.damaged
-
-
-# --- starting again ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["memory", "lmdb"])
-def restarting(request: pytest.FixtureRequest, staged: Staged, tmp_path: Path) -> Callable[[Stage | None], Stage]:
-    """Starts a stage, or crashes one and starts another on what it left."""
-
-    def start(before: Stage | None) -> Stage:
-        left = before.crash() if before else None
-        if request.param == "memory":
-            return staged(left, journal_age_ms=0)
-        if left is not None:
-            left.close()
-        return staged(LmdbLog(tmp_path, 1 << 26), journal_age_ms=0)
-
-    return start
-
-
-def test_everything_acknowledged_is_there_after_a_restart(restarting: Callable[[Stage | None], Stage]) -> None:
-    first = restarting(None)
-    alice = first.client("alice", producer=(7, 0))
-    room, other = alice.open("room"), alice.open("other")
-    publish_many(alice, room.number, 5, "x", "y")
-    publish_many(alice, other.number, 1)
-    alice.result(Truncate(90, "room", 4))
-    alice.result(Configure(91, "other", {"records": 50}))
-    first.settle("other")
-    publish_many(alice, other.number, 1)
-    second = restarting(first)
-    bob = second.client("bob")
-    assert bob.open("room") == Opened(bob._request, room.number, room.epoch, 4, 10)
-    assert bob.open("other") == Opened(bob._request, other.number, other.epoch, 1, 2)
-    assert bob.info("other")["retention"]["records"] == 50
-    bob.subscribe(room.number)
-    assert [record.offset for record in bob.records(10) if record.offset >= 4] == list(range(4, 11))
-    assert bob.publish(room.number, "x") == (11, False)
-
-
-def test_a_publish_sent_again_after_a_restart_is_stored_once(restarting: Callable[[Stage | None], Stage]) -> None:
-    stage = restarting(None)
-    alice = stage.client("alice", producer=(7, 1))
-    number = alice.open("room").number
-    for sequence in range(1, 11):
-        alice.publish(number, "x", "y", sequence=sequence)
-        if sequence == 5:
-            stage.settle("room")
-    stage = restarting(stage)
-    again = stage.client("alice", producer=(7, 1))
-    again.open("room")
-    for sequence in (10, 3):
-        assert again.publish(number, "x", "y", sequence=sequence) == (2 * sequence - 1, True)
-    assert again.publish(number, "x", "y", sequence=11) == (21, False)
-    gap = again.publishing(number, "x", sequence=13)
-    assert again.refused(gap, ErrorCode.SEQUENCE_GAP).detail == {"expected": 12}
-    zombie = stage.client("zombie", producer=(7, 0))
-    zombie.open("room")
-    assert zombie.refused(zombie.publishing(number, "x", sequence=1), ErrorCode.FENCED).detail == {"epoch": 1}
-
-
-def test_a_deleted_channels_records_in_the_journal_are_skipped(restarting: Callable[[Stage | None], Stage]) -> None:
-    stage = restarting(None)
-    alice = stage.client()
-    publish_many(alice, alice.open("gone").number, 3)
-    publish_many(alice, alice.open("room").number, 2)
-    alice.result(Delete(90, "gone"))
-    stage = restarting(stage)
-    bob = stage.client()
-    bob.refused(Open(1, "gone", create=False), ErrorCode.UNKNOWN_CHANNEL)
-    assert bob.open("room").last == 2
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["publish", "publish", "tick", "truncate", "delete", "restart"]), st.integers(0, 2)),
-    min_size=5,
-    max_size=40,
-)
-
-
-@bounded(25)
-@given(STEPS)
-def test_no_history_loses_an_acknowledged_record(steps: list[tuple[str, int]]) -> None:
-    """Publish, move, trim, delete and crash in any order, against a dictionary of lists."""
-    stage = Stage(journal_age_ms=0)
-    model: dict[str, tuple[int, int]] = {}
-    alice = stage.client()
-    for step, index in steps:
-        if step == "restart":
-            stage = Stage(stage.crash(), journal_age_ms=0)
-            alice = stage.client()
-        else:
-            _live(stage, alice, step, f"room {index}", model)
-    stage = Stage(stage.crash(), journal_age_ms=0)
-    _check(stage, model)
-    stage.close()
-
-
-def _live(stage: Stage, alice: Actor, step: str, name: str, model: dict[str, tuple[int, int]]) -> None:
-    first, last = model.get(name, (1, 0))
-    match step:
-        case "publish":
-            number = alice.open(name).number
-            assert alice.publish(number, f"{last + 1}", f"{last + 2}") == (last + 1, False)
-            model[name] = (first, last + 2)
-        case "tick":
-            stage.tick()
-        case "truncate" if name in model:
-            first = (first + last + 1) // 2
-            assert alice.result(Truncate(alice.request(), name, first)) == {"first": first}
-            model[name] = (first, last)
-        case "delete" if name in model:
-            alice.result(Delete(alice.request(), name))
-            del model[name]
-
-
-def _check(stage: Stage, model: dict[str, tuple[int, int]]) -> None:
-    bob = stage.client()
-    rows = bob.result(List(bob.request()))["channels"]
-    assert {row["channel"]: (row["first"], row["last"]) for row in rows} == model
-    for name, (first, last) in model.items():
-        number = bob.open(name).number
-        if first <= last:
-            bob.subscribe(number)
-            records = {record.offset: record.decoded() for record in bob.records(last) if record.offset >= first}
-            assert records == {offset: f"{offset}" for offset in range(first, last + 1)}
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -692,10 +396,10 @@ def _check(stage: Stage, model: dict[str, tuple[int, int]]) -> None:
 def test_a_channel_with_a_change_under_way_is_not_let_go_of(staged: Staged) -> None:
     stage = staged(journal_age_ms=0)
     alice = stage.client()
-    publish_many(alice, alice.open("room").number, 10)
+    alice.publish_many(alice.open("room").number, 10)
     stage.settle("room")
     alice.leave()
-    publish_many(alice := stage.client(), alice.open("room").number, 1)
+    (alice := stage.client()).publish_many(alice.open("room").number, 1)
     stage.settle("room")
     bob = stage.client("bob")
     stage.log.hold()
@@ -718,7 +422,7 @@ def test_channels_that_nobody_uses_any_more_leave_memory(time: Time, staged: Sta
     for index in range(20):
         number = alice.open(f"room {index}").number
         if published:
-            publish_many(alice, number, 1)
+            alice.publish_many(number, 1)
     time.advance(5_000)
     alice.leave()
     for _ in range(5):
@@ -731,7 +435,7 @@ def test_records_leave_memory_when_they_lie_in_chunks(staged: Staged) -> None:
     stage = staged(journal_age_ms=0)
     alice = stage.client()
     number = alice.open("room").number
-    publish_many(alice, number, 50, "x" * 1_000)
+    alice.publish_many(number, 50, "x" * 1_000)
     stage.settle("room")
     assert not stage.channel("room").in_tail(50)
     alice.send(History(1, number, start="earliest"))

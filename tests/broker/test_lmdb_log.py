@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import lmdb
 import pytest
 from outlast_broker.cursor import Standing
 from outlast_broker.damage import Damaged
@@ -19,6 +18,7 @@ from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Cut, Deletion, Due, Log
 from tests.broker.log_contract import ALL, LogContract, Steps, any_history, check_history
 from tests.broker.logs import BIRTH_MS, Mark, batch, commit, create, entry, move, offsets, ranges, with_chunks
 from tests.broker.patience import within
+from tests.broker.store import flipped, put, raw, values
 from tests.support.bounds import bounded
 
 MIB = 1 << 20
@@ -131,17 +131,6 @@ def test_a_commit_that_did_not_end_left_nothing(tmp_path: Path) -> None:
 
 
 # --- the format -------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def raw(folder: Path, database: str) -> Iterator[lmdb.Transaction]:
-    """A write transaction on one of the store's databases, as nobody but a test would make it."""
-    env = lmdb.open(str(folder), max_dbs=8)
-    try:
-        with env.begin(write=True, db=env.open_db(database.encode())) as txn:
-            yield txn
-    finally:
-        env.close()
 
 
 def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
@@ -306,20 +295,6 @@ def test_a_commit_fails_when_the_file_cannot_be_written(tmp_path: Path) -> None:
 
 
 # --- damage -----------------------------------------------------------------------------------------------
-
-
-def values(folder: Path, database: str) -> list[tuple[bytes, bytes]]:
-    with raw(folder, database) as txn:
-        return [(bytes(key), bytes(value)) for key, value in txn.cursor()]
-
-
-def flipped(value: bytes, at: int, bit: int = 0) -> bytes:
-    return value[:at] + bytes([value[at] ^ 1 << bit]) + value[at + 1 :]
-
-
-def put(folder: Path, database: str, key: bytes, value: bytes) -> None:
-    with raw(folder, database) as txn:
-        txn.put(key, value)
 
 
 def test_any_flipped_byte_of_a_chunk_is_noticed(tmp_path: Path) -> None:

@@ -36,11 +36,12 @@ from tests.support.broker import PATIENCE_S, BrokerProcess, RawClient, running_b
 from tests.support.chance import FACTOR, branch, chance
 from tests.support.home import Home, home
 from tests.support.ledger import check_keeper, check_watcher, check_writers, read_channel
-from tests.support.load import Acks, Keeper, Role, Watcher, Writer, working
+from tests.support.load import GONE, Acks, Keeper, Role, Watcher, Writer, working
 
 KILLS = 11 * FACTOR
 CHANNELS = ["busy", "trimmed", "third", "kept-short"]
 KEPT_RECORDS = 150
+WIDE = [f"wide{index}" for index in range(420)]
 # A journal of few bytes or few ms is always on its way into chunks; with the default nothing moves in a test.
 SCHEDULES: dict[str, dict[str, int]] = {
     "default": {},
@@ -109,6 +110,27 @@ def restart(place: Home, rng: random.Random) -> BrokerProcess:
         time.sleep(rng.uniform(0, 0.25))
         dying.kill()
     return place.start()
+
+
+@pytest.mark.parametrize("commits", range(2, 7))
+def test_a_kill_between_the_slices_of_a_move(commits: int, tmp_path: Path) -> None:
+    """So many channels that the journal moves into chunks over several commits: until the last it is needed."""
+    with home(tmp_path, journal_bytes=1, journal_age_ms=1) as place:
+        place.knob("die", f"after {commits}")
+        client = place.start().client("author")
+        numbers = {name: client.open(name).number for name in WIDE}
+        burst = [client.publishing(number, name.encode()) for name, number in numbers.items()]
+        client.send(*burst)
+        with pytest.raises(GONE):
+            for frame in burst:
+                assert client.answer_to(frame.request)[1:] == (1, False)
+            while True:
+                client.publish(numbers[WIDE[0]], WIDE[0].encode())
+        place.knob("die", None)
+        auditor = place.start().client("auditor")
+        for name in WIDE:
+            stored = read_channel(auditor, name)
+            assert {record.data for record in stored.records.values()} == {name.encode()}, f"{name} has lost its record"
 
 
 class Gate:

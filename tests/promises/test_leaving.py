@@ -92,9 +92,9 @@ def test_clients_stay_away_as_long_as_they_were_asked(tmp_path: Path) -> None:
     """Whatever they were doing when GOAWAY came."""
     with chance("leaving/away") as rng, home(tmp_path, come_back_ms=COME_BACK_MS) as place:
         place.start()
-        _, comings = asyncio.run(live_through(place, [rng.randint(5, 50) for _ in range(2 * STOPS)]))
+        _, comings = asyncio.run(live_through(place, [rng.randint(5, 50) for _ in range(STOPS)]))
         waits_ms = [wait_ms for coming in comings for wait_ms in coming.waits_ms]
-        assert len(waits_ms) > STOPS, "hardly a client was sent away"
+        assert len(waits_ms) >= STOPS, "hardly a client was sent away"
         assert min(waits_ms) >= COME_BACK_MS, "a client comes back too early"
 
 

@@ -27,7 +27,7 @@ TIMEOUT_S = 40
 @pytest.fixture
 def place(tmp_path: Path) -> Any:
     """Its journal moves into chunks at once: what is remembered must survive that, too."""
-    with home(tmp_path, journal_bytes=1) as place:
+    with home(tmp_path, journal_bytes=1, journal_age_ms=1) as place:
         yield place
 
 

@@ -61,8 +61,8 @@ async def cut_everywhere(path: str, broker: Broker, reset: bool) -> int:
     async with asyncio.timeout(TIMEOUT_S), Proxy(path, broker.path) as proxy:
         assert await read_all(proxy) == expected
         total = proxy.down_bytes
-        # A reset takes what has arrived with it, so every third position says as much.
-        for cut in range(0, total + 1, 3 if reset else 1):
+        # A reset takes what has arrived with it, so every fifth position says as much.
+        for cut in range(0, total + 1, 5 if reset else 1):
             first = proxy.connections
             proxy.plan = lambda index: Faults(down_bytes=cut, reset=reset) if index == first else CALM  # noqa: B023
             assert await read_all(proxy) == expected, f"cut after byte {cut} of {total}"
@@ -80,6 +80,38 @@ async def read_all(proxy: Proxy) -> list[Any]:
             if record.offset == BATCHES * RECORDS_PER_BATCH:
                 break
     return came
+
+
+def test_a_cut_behind_any_record_is_resumed_exactly(tmp_path: Path) -> None:
+    """Also in the middle of a batch, which comes again as a whole."""
+    with running_broker(tmp_path, **IN_BOTH) as broker, socket_path() as path:
+        author = broker.client("author")
+        number = author.open("room").number
+        for index in range(BATCHES):
+            author.publish(number, *[f"{index}.{place}" for place in range(RECORDS_PER_BATCH)])
+        asyncio.run(cut_behind_every_record(path, broker))
+
+
+async def cut_behind_every_record(path: str, broker: Broker) -> None:
+    lost = asyncio.Event()
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        Proxy(path, broker.path) as proxy,
+        outlast.connect(
+            proxy.url,
+            backoff_base_ms=1,
+            backoff_cap_ms=1,
+            on_state=lambda state, reason: lost.set() if state == "waiting" else None,
+        ) as client,
+    ):
+        subscription = client.channel("room").subscribe(start="earliest")
+        for offset in range(1, BATCHES * RECORDS_PER_BATCH + 1):
+            record = await anext(subscription)
+            assert record.offset == offset
+            assert record.data == f"{(offset - 1) // RECORDS_PER_BATCH}.{(offset - 1) % RECORDS_PER_BATCH}"
+            lost.clear()
+            proxy.cut_all()
+            await lost.wait()
 
 
 # --- resuming by hand -----------------------------------------------------------------------------------------
@@ -221,6 +253,7 @@ class Model:
         self.epoch = 0
         self.first = 1
         self.records_max = 0
+        self._allowed = 1
 
     @property
     def last(self) -> int:
@@ -228,13 +261,18 @@ class Model:
 
     def begin(self, epoch: int) -> None:
         assert epoch not in self.lives, "two lives have one epoch"
-        self.epoch, self.first, self.records_max = epoch, 1, 0
+        self.epoch, self.first, self.records_max, self._allowed = epoch, 1, 0, 1
         self.lives[epoch] = []
+
+    def configure(self, records_max: int) -> None:
+        """What the old rule allowed may have been done, and be noticed only under the new one."""
+        self._allowed = self.first_most
+        self.records_max = records_max
 
     @property
     def first_most(self) -> int:
         """Retention acts when it likes, but never on more than it may."""
-        return max(self.first, self.last - self.records_max + 1 if self.records_max else 1)
+        return max(self.first, self._allowed, self.last - self.records_max + 1 if self.records_max else 1)
 
     def may_begin_at(self, first: int) -> bool:
         return self.first <= first <= self.first_most
@@ -361,7 +399,7 @@ class Owner:
         self._model.first = first
 
     def configure(self) -> None:
-        self._model.records_max = self._rng.choice((0, 1, 5, 20))
+        self._model.configure(self._rng.choice((0, 1, 5, 20)))
         self._client.result(Configure(self._client.request(), "room", {"records": self._model.records_max}))
         self._look()
 

@@ -322,11 +322,16 @@ def socket_path() -> Iterator[str]:
 
 
 @contextmanager
-def running_broker(data: Path | None = None, path: str | None = None, **settings: Any) -> Iterator[Broker]:
-    """A broker in this process; `settings` are Config's fields. Raises what ended it, unless a test took `error`."""
+def running_broker(
+    data: Path | None = None, path: str | None = None, listen: tuple[str, ...] = (), **settings: Any
+) -> Iterator[Broker]:
+    """A broker in this process, in memory or on `data`; `listen` are addresses beside its own Unix socket.
+
+    `settings` are Config's other fields. Raises what keeps it from starting.
+    """
     with socket_path() as own_path:
         path = path or own_path
-        broker = Broker(replace(_DEFAULT, data=data, listen=(f"unix:{path}",), **settings), path)
+        broker = Broker(replace(_DEFAULT, data=data, listen=(f"unix:{path}", *listen), **settings), path)
         try:
             if broker.error is not None:
                 raise broker.error

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+from outlast_protocol import ErrorCode
 from outlast_protocol.batch import read_records
-from outlast_protocol.frames import Credit, Deliver, Publish, Resync, Subscribe, Subscribed, Truncate
+from outlast_protocol.frames import Credit, Deliver, Error, Publish, Resync, Subscribe, Subscribed, Truncate
 
 from .broker import PATIENCE_S, BrokerProcess, RawClient
 
@@ -88,6 +89,8 @@ class Writer:
         client.send(*frames)
         for sequence, frame in zip(sequences, frames, strict=True):
             answer = client.answer_to(frame.request)
+            if isinstance(answer, Error) and answer.code == ErrorCode.INTERNAL:
+                raise EOFError("the broker says that its store has failed")
             assert isinstance(answer, tuple) and len(answer) == 3, answer
             lane.acked[sequence] = answer[1]
             lane.unanswered.remove(sequence)
