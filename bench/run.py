@@ -37,6 +37,8 @@ class Run:
         self.writers: list[Writer] = []
         self.readers: list[Reader] = []
         self.server: Server
+        # What the last restart took, from the start of the process until it listened.
+        self.opening_s = 0.0
         asyncio.get_running_loop().set_exception_handler(self._failed)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -54,7 +56,9 @@ class Run:
         self.server.kill()
         await self.sleep(0.1)
         self._close()
+        begin_s = perf_counter()
         self.server = self.system.start(self.plan, self.folder, self.server.address[1])
+        self.opening_s = perf_counter() - begin_s
 
     def _expect_ends(self) -> None:
         for link in (*self.writers, *self.readers):
@@ -95,9 +99,13 @@ class Run:
 
     async def write(self, shares: Sequence[Sequence[Lane]]) -> list[Writer]:
         writers = [self.system.writer(self.load, share) for share in shares]
+        await self.join(writers)
+        return writers
+
+    async def join(self, writers: Sequence[Writer]) -> None:
+        """Connects writers that a scenario has made itself."""
         self.writers += writers
         await self._connect(writers, HANDSHAKES)
-        return writers
 
     async def _connect(self, links: Sequence[Link], at_once: int) -> None:
         gate = asyncio.Semaphore(at_once)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from . import (
     batch_publish,
+    cursors,
     fanout,
     growth,
     idle,
@@ -36,5 +37,6 @@ SCENARIOS: dict[str, ModuleType] = {
         stalled,
         growth,
         trimmed,
+        cursors,
     )  # fmt: skip
 }

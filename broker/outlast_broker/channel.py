@@ -17,6 +17,7 @@ from outlast_protocol.batch import HEAD, spans, stamp
 
 from . import chunk
 from .chunk import CHUNK_BYTES, MERGE_BYTES
+from .cursor import Cursors
 from .head import Head
 from .log import Move
 from .producers import Producers
@@ -30,9 +31,9 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "created_ms", "dead", "due_ms", "durable", "epoch", "first", "last",
-        "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number", "own_retention", "producers", "readers",
-        "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "active_ms", "assigned", "assigned_ms", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
+        "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
+        "own_retention", "producers", "readers", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -51,6 +52,8 @@ class Channel:
         self.producers = Producers(head.producers)
         self.tail_firsts: list[int] = []
         self.tail: list[bytes] = []
+        # Loaded when somebody first asks for one.
+        self.cursors: Cursors | None = None
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
         # When the last one who had it open left: a reader keeps a channel from idling away.

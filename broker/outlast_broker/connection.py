@@ -12,9 +12,10 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, 
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
 
-from . import __version__, administration, clock, history, pages
+from . import __version__, administration, clock, history, pages, receipts
 from .channel import Channel
 from .chunk import Chunk
+from .cursor import Waiter
 from .damage import Damaged
 from .log import Log
 from .pages import Start
@@ -46,10 +47,8 @@ class ClientConnection:
 
     __slots__ = (
         "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
-        "_received_ms",
-        "_sent_ms", "_wire", "behind", "channels", "client", "clogged", "engine", "heard_ms", "pages_asked",
-        "producer", "serving",
-        "subscriptions",
+        "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
+        "pages_asked", "producer", "serving", "subscriptions",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -72,6 +71,8 @@ class ClientConnection:
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.behind: dict[Subscription, None] = {}
+        # AWAITs that are not answered yet.
+        self.awaits: dict[Waiter, None] = {}
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
@@ -99,7 +100,7 @@ class ClientConnection:
             try:
                 handlers[type(frame)](self, frame)
             except ProtocolError as error:
-                self._refuse(getattr(frame, "request", 0), error)
+                self.refuse(getattr(frame, "request", 0), error)
                 if error.fatal:
                     return
         if self._protocol.failure is not None:
@@ -175,6 +176,8 @@ class ClientConnection:
             channel.left(clock.now_ms())
         self.subscriptions.clear()
         self.channels.clear()
+        for waiter in list(self.awaits):
+            waiter.leave()
 
     # --- time and endings ---------------------------------------------------------------------------------
 
@@ -194,6 +197,8 @@ class ClientConnection:
     def go_away(self, reason: str, retry_after_ms: int) -> None:
         if self._protocol.state in (State.OPEN, State.LEAVING):
             self.send(self._protocol.send(f.GoAway(reason, retry_after_ms)))
+        for waiter in list(self.awaits):
+            waiter.miss(ProtocolError(ErrorCode.GOING_AWAY, reason, retry_after_ms=retry_after_ms))
 
     def finish(self) -> None:
         """Says nothing more, and hears until the client closes: a socket that is closed on a client which
@@ -216,7 +221,7 @@ class ClientConnection:
         """A subscription has ended from the broker's side; the number of a dead channel is dead too."""
         self.subscriptions.pop(channel.number, None)
 
-    def _refuse(self, request: int, error: ProtocolError) -> None:
+    def refuse(self, request: int, error: ProtocolError) -> None:
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
         if error.fatal:
@@ -311,13 +316,21 @@ class ClientConnection:
     def subscribe(self, frame: f.Subscribe) -> None:
         channel = self.opened_channel(frame.number)
         pages.check_start(frame)
+        if frame.cursor is not None:
+            receipts.check_cursor_name(frame.cursor)
         if frame.number in self.subscriptions:
             text = f"this connection already reads {channel.name!r}"
             raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, text)
         subscription = Subscription(self, channel, 0, 0)
         subscription.grant(frame.credit)
         self.subscriptions[frame.number] = subscription
-        if frame.since_ms is not None:
+        standing = self.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
+        if standing is not None:
+            offset = standing.offset
+            self.after_commit(
+                frame.request, lambda: self._start(frame, subscription, pages.after_offset(channel, offset))
+            )
+        elif frame.since_ms is not None:
             self.find_time(
                 frame.request,
                 channel,
@@ -331,7 +344,7 @@ class ClientConnection:
     def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
         channel = subscription.channel
         if self.subscriptions.get(frame.number) is not subscription:
-            self._refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
+            self.refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
             return
         try:
             if channel.dead:
@@ -339,7 +352,7 @@ class ClientConnection:
             start = start or pages.start_at(channel, frame)
         except ProtocolError as error:
             del self.subscriptions[frame.number]
-            self._refuse(frame.request, error)
+            self.refuse(frame.request, error)
             return
         subscription.next = start.after + 1
         channel.readers.add(subscription)
@@ -409,12 +422,12 @@ class ClientConnection:
         except Damaged as damage:
             self.engine.counters.damaged += 1
             logger.error("damaged: %s", damage)
-            self._refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
+            self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
         except ProtocolError as error:
-            self._refuse(request, error)
+            self.refuse(request, error)
         except Exception:
             logger.exception("request %d failed", request)
-            self._refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
+            self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def read_aside(
         self,
@@ -476,6 +489,10 @@ LIMITS = {
     "publishes_remembered": limits.PUBLISHES_REMEMBERED,
     "producers_remembered": limits.PRODUCERS_REMEMBERED,
     "page_records": limits.PAGE_RECORDS_MAX,
+    "cursor_name_bytes": limits.CURSOR_NAME_BYTES_MAX,
+    "cursors": limits.CURSORS_MAX,
+    "await_ms": limits.AWAIT_MS_MAX,
+    "awaits": limits.AWAITS_MAX,
 }
 
 HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
@@ -494,6 +511,10 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Delete: administration.delete,
     f.Truncate: administration.truncate,
     f.Configure: administration.configure,
+    f.Ack: receipts.ack,
+    f.Await: receipts.await_cursor,
+    f.Cursors: receipts.cursors,
+    f.Forget: receipts.forget,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

@@ -24,6 +24,7 @@ from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
+from .cursor import Cursors, Waiter
 from .damage import Damaged
 from .feeder import Feeder
 from .head import Head
@@ -43,6 +44,9 @@ DUE_PER_TICK = 200
 FEW_CHUNKS = 8
 # Acknowledgements that fit one PUBLISHED frame, two words each.
 ACK_WORDS_MAX = 2 * 65_000
+# Beyond so many that wait to be written, those who acknowledge are not read from: the disk's thread has to go
+# through them one by one, and a loop that takes ever more in leaves it no time to.
+CURSORS_WAITING_MAX = 1_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
 TIDY_PAUSE_S = 0.004
 _NO_PRODUCER = (0, 0)
@@ -51,7 +55,7 @@ _NO_PRODUCER = (0, 0)
 class Group:
     """What one commit will make durable, and what it will release."""
 
-    __slots__ = ("acks", "answers", "bytes", "fresh", "heads", "moving", "trims", "work")
+    __slots__ = ("acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "trims", "work")
 
     def __init__(self) -> None:
         self.work = Work()
@@ -60,8 +64,21 @@ class Group:
         self.acks: dict[ClientConnection, list[int]] = {}
         self.answers: list[Callable[[], None]] = []
         self.heads: set[Channel] = set()
+        self.cursors: set[Channel] = set()
         self.trims: set[Channel] = set()
         self.moving: list[Channel] = []
+
+    def names(self, channel: Channel) -> bool:
+        """Whether something of this channel waits here that the log does not know yet."""
+        return channel in self.heads or channel in self.trims or channel in self.cursors
+
+    def drop(self, channel: Channel) -> None:
+        """What was to be written of a channel that is deleted now."""
+        self.fresh.pop(channel, None)
+        for channels in (self.heads, self.trims, self.cursors):
+            channels.discard(channel)
+        cursors = self.work.cursors
+        self.work.cursors = {key: cursors[key] for key in cursors if key[0] != channel.number}
 
     def __bool__(self) -> bool:
         return bool(self.work or self.acks or self.answers or self.heads or self.trims)
@@ -142,10 +159,11 @@ class Engine:
             reader.connection.ended(channel)
             # A crash may still take the deletion back: nobody learns of it before it is on disk.
             self._group.answers.append(partial(reader.connection.send, resync))
+        for waiter in channel.cursors.waiters() if channel.cursors is not None else ():
+            gone = ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted")
+            self._group.answers.append(partial(waiter.miss, gone))
         group = self._group
-        group.fresh.pop(channel, None)
-        group.heads.discard(channel)
-        group.trims.discard(channel)
+        group.drop(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
@@ -164,6 +182,61 @@ class Engine:
         self._group.heads.add(channel)
         self._group.trims.add(channel)
         self.wake()
+
+    # --- cursors ------------------------------------------------------------------------------------------
+
+    def cursors(self, channel: Channel) -> Cursors:
+        if channel.cursors is None:
+            channel.cursors = Cursors(self.log.cursors(channel.number))
+        return channel.cursors
+
+    def advance_cursor(self, channel: Channel, name: str, offset: int, now_ms: int) -> int:
+        """Returns where the cursor stands now. Of each cursor a group writes the last offset only.
+
+        Raises `limit_exceeded`, and `read_only` for a cursor that does not exist yet.
+        """
+        cursors = self.cursors(channel)
+        if cursors.get(name) is None:
+            self.check_writable()
+        standing = cursors.advance(name, offset, now_ms)
+        if standing is not None:
+            self._group.work.cursors[channel.number, name] = standing
+            self._group.cursors.add(channel)
+            self._group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
+            self.wake()
+        return cursors.offset(name)
+
+    def hold_back(self, connection: ClientConnection) -> None:
+        """Stops reading from a connection that acknowledges faster than cursors can be written."""
+        if len(self._group.work.cursors) > CURSORS_WAITING_MAX and connection.hold():
+            self._held.append(connection)
+
+    def forget_cursor(self, channel: Channel, name: str) -> int:
+        """Returns where it stood. Raises `unknown_cursor`."""
+        standing = self.cursors(channel).forget(name)
+        self._group.work.cursors[channel.number, name] = None
+        self._group.cursors.add(channel)
+        self.wake()
+        return standing.offset
+
+    def await_cursor(self, channel: Channel, waiter: Waiter, timeout_ms: int) -> None:
+        """`waiter` is told once the cursor stands there on disk, or after `timeout_ms` where it stands instead."""
+        cursors = self.cursors(channel)
+        standing = cursors.offset(waiter.cursor)
+        if standing >= waiter.offset:
+            self.after_commit(partial(waiter.reach, standing))
+        else:
+            cursors.wait(waiter)
+            timer = self._loop.call_later(timeout_ms / 1000, self._late, cursors, waiter)
+            waiter.when_over(timer.cancel)
+
+    def _late(self, cursors: Cursors, waiter: Waiter) -> None:
+        """A waiter that the gathering group, or the one on its way to disk, is about to reach is not late."""
+        if cursors.drop(waiter):
+            standing = cursors.offset(waiter.cursor)
+            text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
+            error = ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing)
+            self.after_commit(partial(waiter.miss, error))
 
     def check_writable(self) -> None:
         if self.refusal is not None:
@@ -379,7 +452,8 @@ class Engine:
     # --- looking after things -----------------------------------------------------------------------------
 
     def _resume_held(self) -> None:
-        if self._held and self._group.bytes <= self.config.commit_backlog_bytes:
+        crowded = len(self._group.work.cursors) > CURSORS_WAITING_MAX
+        if self._held and self._group.bytes <= self.config.commit_backlog_bytes and not crowded:
             held, self._held = self._held, []
             for connection in held:
                 connection.unhold()
@@ -427,7 +501,7 @@ class Engine:
     def _needed(self, channel: Channel) -> bool:
         """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
         groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
-        waits = any(channel in group.heads or channel in group.trims for group in groups)
+        waits = any(group.names(channel) for group in groups)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
         return waits or (idles and channel.active_ms > channel.last_ms)
 

@@ -26,6 +26,7 @@ import lmdb
 
 from . import chunk, head, journal
 from .chunk import Chunk
+from .cursor import Standing
 from .damage import Damaged
 from .head import Head
 from .journal import Entry
@@ -38,7 +39,7 @@ FORMAT = 1
 _U64 = Struct(">Q")
 _PAIR = Struct(">QQ")
 _HEAD_MARK = 2**64 - 1
-_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed")
+_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors")
 
 
 # What a commit raises when the disk refuses.
@@ -101,7 +102,7 @@ class LmdbLog:
         self._env.reader_check()
         self._gate = _MapGate()
         self._check_format(folder)
-        self._store, self._names, self._chunks, self._journal, self._due, self._doomed = (
+        self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors = (
             self._env.open_db(name.encode()) for name in _DATABASES
         )
         with self._env.begin(db=self._store) as txn:
@@ -149,6 +150,8 @@ class LmdbLog:
                 self._cut(txn, cut)
             for due in work.dues:
                 self._set_due(txn, due)
+            for (number, name), standing in sorted(work.cursors.items(), key=_cursor_key):
+                self._set_cursor(txn, _U64.pack(number) + name.encode(), standing)
             oldest = self._forget(txn, oldest, work.forget_journal)
             erasing = self._erase_doomed(txn)
         self._oldest, self._newest = oldest, newest
@@ -165,6 +168,8 @@ class LmdbLog:
             txn.delete(birth.name.encode(), db=self._names)
             txn.delete(head_key, db=self._chunks)
             txn.put(key, b"", db=self._doomed)
+            for cursor in self._read_cursors(txn, birth.number):
+                txn.delete(key + cursor.encode(), db=self._cursors)
 
     def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
         if not parts:
@@ -201,6 +206,12 @@ class LmdbLog:
             txn.delete(_PAIR.pack(due.old_ms, due.number), db=self._due)
         if due.new_ms:
             txn.put(_PAIR.pack(due.new_ms, due.number), b"", db=self._due)
+
+    def _set_cursor(self, txn: lmdb.Transaction, key: bytes, standing: Standing | None) -> None:
+        if standing is None:
+            txn.delete(key, db=self._cursors)
+        else:
+            txn.put(key, _PAIR.pack(*standing), db=self._cursors)
 
     def _forget(self, txn: lmdb.Transaction, oldest: int, through: int) -> int:
         """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
@@ -332,6 +343,20 @@ class LmdbLog:
                 there = cursor.next()
         return found
 
+    def cursors(self, number: int) -> dict[str, Standing]:
+        with self._reading(self._cursors) as txn:
+            return self._read_cursors(txn, number)
+
+    def _read_cursors(self, txn: lmdb.Transaction, number: int) -> dict[str, Standing]:
+        prefix = _U64.pack(number)
+        found: dict[str, Standing] = {}
+        with txn.cursor(db=self._cursors) as cursor:
+            there = cursor.set_range(prefix)
+            while there and bytes(cursor.key()).startswith(prefix):
+                found[bytes(cursor.key())[8:].decode()] = Standing(*_PAIR.unpack(cursor.value()))
+                there = cursor.next()
+        return found
+
     def due(self, now_ms: int, count: int) -> list[int]:
         numbers: list[int] = []
         with self._reading(self._due) as txn, txn.cursor() as cursor:
@@ -354,7 +379,7 @@ class LmdbLog:
 
     def _databases(self) -> tuple[lmdb._Database, ...]:
         """In the order of the names above."""
-        return self._store, self._names, self._chunks, self._journal, self._due, self._doomed
+        return self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors
 
     def snapshot(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=False)
@@ -377,6 +402,11 @@ def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
         text = f"{folder}/data.mdb is not a store of Outlast's, or its first pages are damaged ({error})"
         raise WrongFormat(f"{text}: restore it from a backup, or give --data another folder") from None
+
+
+def _cursor_key(row: tuple[tuple[int, str], Standing | None]) -> tuple[int, str]:
+    """In the order of their keys neighbours share the pages that are copied."""
+    return row[0]
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from .chunk import Chunk
+from .cursor import Standing
 from .head import Head
 from .journal import Entry
 from .retention import ChunkFacts
@@ -60,7 +61,7 @@ JOURNAL_CUTS = 64
 class Work:
     """Everything that one commit does, in this order; all of it or nothing."""
 
-    __slots__ = ("births", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "tidy")
+    __slots__ = ("births", "cursors", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "tidy")
 
     def __init__(self) -> None:
         self.births: list[Creation | Deletion] = []
@@ -69,12 +70,15 @@ class Work:
         self.heads: list[tuple[int, Head]] = []
         self.cuts: list[Cut] = []
         self.dues: list[Due] = []
+        # By channel number and cursor name; None forgets.
+        self.cursors: dict[tuple[int, str], Standing | None] = {}
         self.forget_journal = 0
         self.tidy = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to write; `tidy` alone asks for a slice of what is left to erase."""
-        return bool(self.births or self.journal or self.moves or self.heads or self.cuts or self.dues or self.tidy)
+        parts = (self.births, self.journal, self.moves, self.heads, self.cuts, self.dues, self.cursors)
+        return self.tidy or any(parts)
 
 
 class Outcome(NamedTuple):
@@ -126,6 +130,9 @@ class Log(Protocol):
 
     def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
         """Names and numbers in byte order: those that start with `prefix` and come after `after`."""
+
+    def cursors(self, number: int) -> dict[str, Standing]:
+        """All cursors of a channel."""
 
     def due(self, now_ms: int, count: int) -> list[int]:
         """Numbers of channels whose due time has come."""

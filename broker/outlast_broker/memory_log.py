@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import chunk, journal
 from .chunk import Chunk
+from .cursor import Standing
 from .head import Head
 from .journal import Entry
 from .log import Creation, Move, Outcome, Stats, Work
@@ -26,6 +27,7 @@ class MemoryLog:
         self._chunks: dict[int, list[Chunk]] = {}
         self._journal: dict[int, bytes] = {}
         self._due: set[tuple[int, int]] = set()
+        self._cursors: dict[int, dict[str, Standing]] = {}
         self._next = 1
         self._newest = 0
         self.failure: Exception | None = None
@@ -38,7 +40,7 @@ class MemoryLog:
                 self._names[birth.head.name] = birth.number
                 self._heads[birth.number] = birth.head
             else:
-                for kept in (self._heads, self._chunks):
+                for kept in (self._heads, self._chunks, self._cursors):
                     kept.pop(birth.number, None)
                 del self._names[birth.name]
         if work.journal:
@@ -53,9 +55,18 @@ class MemoryLog:
         for due in work.dues:
             self._due.discard((due.old_ms, due.number))
             self._due |= {(due.new_ms, due.number)} if due.new_ms else set()
+        for (number, name), standing in work.cursors.items():
+            self._set_cursor(number, name, standing)
         for journal_id in [each for each in self._journal if each <= work.forget_journal]:
             del self._journal[journal_id]
         return Outcome(self._newest, min(self._journal, default=self._newest + 1), erasing=False)
+
+    def _set_cursor(self, number: int, name: str, standing: Standing | None) -> None:
+        kept = self._cursors.setdefault(number, {})
+        if standing is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = standing
 
     def _move(self, move: Move) -> None:
         chunks = [chunk.make(group) for group in move.groups]
@@ -102,6 +113,9 @@ class MemoryLog:
         start = (after or "").encode()
         names = sorted((name for name in self._names if name.startswith(prefix)), key=str.encode)
         return [(name, self._names[name]) for name in names if not after or name.encode() > start][:count]
+
+    def cursors(self, number: int) -> dict[str, Standing]:
+        return dict(self._cursors.get(number, {}))
 
     def due(self, now_ms: int, count: int) -> list[int]:
         return [number for due_ms, number in sorted(self._due) if due_ms <= now_ms][:count]

@@ -49,9 +49,12 @@ def start_at(channel: Channel, frame: Subscribe | History) -> Start:
     if frame.after > channel.last:
         text = f"offset {frame.after} is ahead of the last one, {channel.last}"
         raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
-    if frame.after < channel.first - 1:
-        return Start(channel.first - 1, "trimmed")
-    return Start(frame.after)
+    return after_offset(channel, frame.after)
+
+
+def after_offset(channel: Channel, offset: int) -> Start:
+    """Behind an offset that this life of the channel has reached."""
+    return Start(offset) if offset >= channel.first - 1 else Start(channel.first - 1, "trimmed")
 
 
 def refuse_resync(channel: Channel, start: Start, asked: int | None) -> None:

@@ -39,6 +39,8 @@ class ErrorCode(IntEnum):
     CREDIT_OVERFLOW = 34
     LIMIT_EXCEEDED = 35
     CLIENT_MISMATCH = 36
+    CURSOR_BEHIND = 37
+    UNKNOWN_CURSOR = 38
     # The broker's own state.
     READ_ONLY = 60
     GOING_AWAY = 61
@@ -82,6 +84,8 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.CREDIT_OVERFLOW: ErrorTraits(False, False, "keep the sum of unused credit below 2^31 bytes"),
     ErrorCode.LIMIT_EXCEEDED: ErrorTraits(False, False, "stay below the limit that `limit` names"),
     ErrorCode.CLIENT_MISMATCH: ErrorTraits(False, False, "stamp batches with the client_id from WELCOME"),
+    ErrorCode.CURSOR_BEHIND: ErrorTraits(True, False, "wait again, or go on without: it has reached `offset`"),
+    ErrorCode.UNKNOWN_CURSOR: ErrorTraits(False, False, "CURSORS lists those that exist; ACK makes one"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),
     ErrorCode.GOING_AWAY: ErrorTraits(True, False, "reconnect after `retry_after_ms`"),
     ErrorCode.DAMAGED: ErrorTraits(False, False, "stored bytes fail their checksum: restore them from a backup"),

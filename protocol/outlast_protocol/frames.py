@@ -116,7 +116,10 @@ class Published(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """Where to start: exactly one of `after`, `start`, `last`, `since_ms`. `epoch` goes with `after`."""
+    """Where to start: exactly one of `after`, `start`, `last`, `since_ms`. `epoch` goes with `after`.
+
+    With `cursor` it starts behind what that cursor has acknowledged, and elsewhere only if there is none yet.
+    """
 
     request: int
     number: int
@@ -126,6 +129,7 @@ class Subscribe(NamedTuple):
     start: str | None = None
     last: int | None = None
     since_ms: int | None = None
+    cursor: str | None = None
 
 
 class Subscribed(NamedTuple):
@@ -231,8 +235,42 @@ class Configure(NamedTuple):
     retention: dict[str, int | None]
 
 
+class Ack(NamedTuple):
+    """The reader that `cursor` names has done with everything up to `offset`."""
+
+    request: int
+    number: int
+    cursor: str
+    offset: int
+
+
+class Await(NamedTuple):
+    """Answered when `cursor` has acknowledged `offset`, or after `timeout_ms` with `cursor_behind`."""
+
+    request: int
+    number: int
+    cursor: str
+    offset: int
+    timeout_ms: int
+
+
+class Cursors(NamedTuple):
+    """A channel's cursors in byte order of their names, from the one after `after`."""
+
+    request: int
+    channel: str
+    after: str | None = None
+    limit: int = 100
+
+
+class Forget(NamedTuple):
+    request: int
+    channel: str
+    cursor: str
+
+
 class Reply(NamedTuple):
-    """The answer to UNSUBSCRIBE, INFO, LIST, DELETE, TRUNCATE and CONFIGURE."""
+    """The answer to every request that has no answer of its own kind."""
 
     request: int
     result: dict[str, Any]
@@ -249,6 +287,7 @@ Frame: TypeAlias = (
     Hello | Welcome | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
     | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
     | History | Page | Info | List | Delete | Truncate | Configure | Reply
+    | Ack | Await | Cursors | Forget
 )  # fmt: skip
 UNCONDITIONAL = 2**64 - 1
 
@@ -474,6 +513,10 @@ SPECS = (
     _map(0x25, Truncate, Role.CLIENT),
     _map(0x26, Configure, Role.CLIENT),
     FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Reply, PAGE_RECORDS_MAX)),
+    _map(0x30, Ack, Role.CLIENT),
+    _map(0x31, Await, Role.CLIENT),
+    _map(0x32, Cursors, Role.CLIENT),
+    _map(0x33, Forget, Role.CLIENT),
 )  # fmt: skip
 BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
 BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from outlast_broker.chunk import Chunk
+from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
 from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Log, Move
 
-from tests.broker.logs import BIRTH_MS, batch, commit, create, entry, move, offsets, ranges, with_chunks
+from tests.broker.logs import BIRTH_MS, Mark, batch, commit, create, entry, move, offsets, ranges, with_chunks
 
 ALL = 1 << 30
 NAMES = ["a", "ab", "abc", "b", "z", "ä", "ß", "日本", "日本語", "🦊", "a/b", "a:b", " "]
@@ -364,7 +365,46 @@ class Statistics:
         assert after.file_bytes >= after.used_bytes
 
 
-class LogContract(Births, Journal, Moves, Reading, Cuts, Dues, Listing, Statistics):
+class Cursors:
+    def test_cursors_are_read_back(self, log: Log) -> None:
+        number = create(log, "room")
+        written = {name: Standing(index, BIRTH_MS + index) for index, name in enumerate(NAMES)}
+        commit(log, *[Mark(number, name, standing) for name, standing in written.items()])
+        assert log.cursors(number) == written
+
+    def test_the_last_standing_counts(self, log: Log) -> None:
+        number = create(log, "room")
+        commit(log, Mark(number, "phone", Standing(1, BIRTH_MS)))
+        commit(log, Mark(number, "phone", Standing(2**63 - 1, BIRTH_MS + 1)))
+        assert log.cursors(number) == {"phone": Standing(2**63 - 1, BIRTH_MS + 1)}
+
+    def test_each_channel_has_its_own(self, log: Log) -> None:
+        numbers = [create(log, f"room {index}") for index in range(300)]
+        commit(log, *[Mark(number, "phone", Standing(number, 5)) for number in numbers])
+        assert [log.cursors(number) for number in numbers] == [{"phone": Standing(number, 5)} for number in numbers]
+        assert log.cursors(log.next_number()) == {}
+
+    def test_a_forgotten_one_is_gone(self, log: Log) -> None:
+        number = create(log, "room")
+        commit(log, Mark(number, "phone", Standing(1, 5)), Mark(number, "tab", Standing(2, 5)))
+        commit(log, Mark(number, "phone", None), Mark(number, "nobody", None))
+        assert log.cursors(number) == {"tab": Standing(2, 5)}
+
+    def test_they_go_with_their_channel(self, log: Log) -> None:
+        numbers = [create(log, f"room {index}") for index in range(3)]
+        commit(log, *[Mark(number, name, Standing(1, 5)) for number in numbers for name in NAMES])
+        commit(log, Deletion(numbers[1], "room 1"))
+        assert [len(log.cursors(number)) for number in numbers] == [len(NAMES), 0, len(NAMES)]
+
+    def test_what_was_read_does_not_change(self, log: Log) -> None:
+        number = create(log, "room")
+        commit(log, Mark(number, "phone", Standing(1, 5)))
+        before = log.cursors(number)
+        commit(log, Mark(number, "phone", Standing(2, 5)))
+        assert before == {"phone": Standing(1, 5)}
+
+
+class LogContract(Births, Journal, Moves, Reading, Cuts, Dues, Listing, Statistics, Cursors):
     """All of it, for a log that `opened` gives."""
 
     def opened(self) -> AbstractContextManager[Log]:

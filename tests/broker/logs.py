@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from outlast_broker.chunk import Chunk
+from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
 from outlast_broker.journal import ENTRY_HEAD, Entry
 from outlast_broker.log import Creation, Cut, Deletion, Due, Log, Move, Outcome, Work
@@ -12,7 +14,17 @@ from outlast_protocol import Data
 from outlast_protocol.batch import encode_batch, read_records, stamp
 
 BIRTH_MS = 1_700_000_000_000
-Part = Creation | Deletion | Entry | Move | Cut | Due | tuple[int, Head]
+
+
+class Mark(NamedTuple):
+    """A cursor that is written, or forgotten."""
+
+    number: int
+    cursor: str
+    standing: Standing | None
+
+
+Part = Creation | Deletion | Entry | Move | Cut | Due | Mark | tuple[int, Head]
 
 
 def batch(offset: int, *datas: Data, time_ms: int = BIRTH_MS) -> bytes:
@@ -40,6 +52,8 @@ def commit(log: Log, *parts: Part, forget_journal: int = 0) -> Outcome:
             work.cuts.append(part)
         elif isinstance(part, Due):
             work.dues.append(part)
+        elif isinstance(part, Mark):
+            work.cursors[part.number, part.cursor] = part.standing
         else:
             work.heads.append(part)
     return log.commit(work)

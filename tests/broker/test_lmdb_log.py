@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from outlast_broker.cursor import Standing
 from outlast_broker.damage import Damaged
 from outlast_broker.head import Head
 from outlast_broker.lmdb_log import FORMAT, LmdbLog, WrongFormat
 from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Cut, Deletion, Due, Log
 
 from tests.broker.log_contract import ALL, LogContract, Steps, any_history, check_history
-from tests.broker.logs import BIRTH_MS, batch, commit, create, entry, move, offsets, ranges, with_chunks
+from tests.broker.logs import BIRTH_MS, Mark, batch, commit, create, entry, move, offsets, ranges, with_chunks
 from tests.broker.patience import within
 from tests.broker.store import flipped, put, raw, values
 from tests.support.bounds import bounded
@@ -90,6 +91,15 @@ def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
         assert log.find("gone") is None
         assert log.next_number() > gone
         assert commit(log, entry(number, 9, "z")).journal_newest == newest + 1
+
+
+def test_cursors_are_there_after_opening_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        number = create(log, "a")
+        commit(log, Mark(number, "phone", Standing(3, BIRTH_MS)), Mark(number, "tab", Standing(4, BIRTH_MS)))
+        commit(log, Mark(number, "tab", None))
+    with opened(tmp_path) as log:
+        assert log.cursors(number) == {"phone": Standing(3, BIRTH_MS)}
 
 
 def test_a_half_erased_channel_is_erased_further_after_opening_again(tmp_path: Path) -> None:

@@ -114,3 +114,28 @@ def test_ahead_of_the_channel(url: str) -> None:
     done = shell.run("sub", "sub-ahead", "--after", "9", url=url)
     assert done.code == Exit.REFUSED
     assert done.err.startswith("outlast: offset_ahead: ")
+
+
+# --- --cursor ---------------------------------------------------------------------------------------------
+
+
+def test_a_cursor_goes_on_where_it_was(url: str) -> None:
+    fill(url, "sub-cursor", 9)
+    for first, last in ((1, 4), (5, 8), (9, 9)):
+        arguments = ["--cursor", "phone", "-n", str(last - first + 1)]
+        assert shell.run("sub", "sub-cursor", *arguments, url=url).lines == numbers(first, last)
+    done = shell.run("sub", "sub-cursor", "--cursor", "phone", "--exit-at-end", url=url)
+    assert (done.code, done.out) == (0, "")
+    done = shell.run("sub", "sub-cursor", "--cursor", "tab", "--from", "last:2", "--exit-at-end", url=url)
+    assert done.lines == numbers(8, 9)
+
+
+def test_what_was_written_out_is_acknowledged_while_it_reads_on(url: str) -> None:
+    fill(url, "sub-cursor-live", 3)
+    with shell.start("sub", "sub-cursor-live", "--cursor", "phone", url=url) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(3)] == [b"1\n", b"2\n", b"3\n"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(shell.TIMEOUT_S) == Exit.INTERRUPTED
+    [line] = shell.call("cursors", "ls", "sub-cursor-live", url=url).lines
+    assert line.split("\t")[:3] == ["phone", "3", "0"]

@@ -60,6 +60,17 @@ def test_quickstart(path: str) -> None:
             assert finish(process) == [f"{offset} tool_call {{'tool': 'search', 'query': 'LMDB'}}"]
 
 
+def test_receipts(path: str) -> None:
+    for first in (1, 3):
+        with example("receipts.py", path) as process:
+            said = finish(process)
+        assert said[:2] == [f"agent: {first + n} is not read yet, the phone has {first - 1}" for n in range(2)]
+        assert said[-1] == f"phone: has {first + 1}, 0 to come"
+        shown = [line for line in said[2:-1] if line.startswith("phone")]
+        assert shown == ["phone: The build is done.", "phone: Shall I deploy it?"]
+        assert f"agent: {first + 1} is read" in said
+
+
 def test_the_agent_publishes_all_its_work(path: str) -> None:
     with example("agent.py", path, "work") as agent:
         assert finish(agent) == [f"0 of {len(TOKENS)} tokens are on disk", f"all {len(TOKENS)} tokens are on disk"]

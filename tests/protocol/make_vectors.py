@@ -16,8 +16,11 @@ from outlast_protocol.frames import (
     HEADER,
     MAGIC,
     UNCONDITIONAL,
+    Ack,
+    Await,
     Configure,
     Credit,
+    Cursors,
     Error,
     Hello,
     History,
@@ -92,6 +95,10 @@ VARIANTS: dict[str, Frame] = {
     "back to the broker's rule": Configure(10, "session:42", {"age_ms": None, "bytes": 0}),
     "a list of channels": Reply(7, {"channels": [{"channel": "a", "epoch": U64_MAX}], "more": False}),
     "nothing": Reply(4, {}),
+    "behind a cursor": Subscribe(3, 9, 65_536, start="earliest", cursor="phone"),
+    "name in UTF-8, highest offset": Ack(U32_MAX, U64_MAX, "Zoë 📱", U64_MAX),
+    "no time to wait": Await(12, 9, "phone", 0, 0),
+    "after and limit of cursors": Cursors(13, "session:42", "phone", 1_000),
 }  # fmt: skip
 
 
@@ -263,7 +270,7 @@ def header_rows() -> Iterable[Row]:
     yield bad("half an acknowledgement", "broker", State.OPEN, "bad_frame", header(32, 0x13) + bytes(24))
     yield bad("a flag is set", "client", State.OPEN, "bad_frame", header(16, 0x03, flags=0x80))
     yield bad("reserved bits are set", "client", State.OPEN, "bad_frame", header(16, 0x03, reserved=1))
-    for number in (0x00, 0x07, 0x17, 0x30, 0xFF):
+    for number in (0x00, 0x07, 0x17, 0x34, 0xFF):
         yield bad(f"unknown frame 0x{number:02x}", "client", State.OPEN, "unknown_frame", header(16, number))
 
 
@@ -335,8 +342,26 @@ def body_rows() -> Iterable[Row]:
         body = {"channel": "c", "retention": retention}
         row_name = f"CONFIGURE: retention that is {name}"
         yield bad(row_name, "client", State.OPEN, "bad_body", map_frame(0x26, 7, body), 7)
+    yield from cursor_body_rows()
     yield bad("REPLY: result missing", "broker", State.OPEN, "bad_body", map_frame(0x2F, 7, {}), 7)
     yield bad("GOAWAY: keys missing", "broker", State.OPEN, "bad_body", map_frame(0x05, None, {}), 0)
+
+
+def cursor_body_rows() -> Iterable[Row]:
+    place = {"number": 9, "cursor": "phone"}
+    wrong: dict[str, tuple[int, object]] = {
+        "ACK: cursor missing": (0x30, {"number": 9, "offset": 1}),
+        "ACK: offset missing": (0x30, place),
+        "ACK: a negative offset": (0x30, {**place, "offset": -1}),
+        "ACK: cursor is bytes": (0x30, {**place, "cursor": b"phone", "offset": 1}),
+        "AWAIT: timeout_ms missing": (0x31, {**place, "offset": 1}),
+        "AWAIT: timeout_ms is a float": (0x31, {**place, "offset": 1, "timeout_ms": 0.5}),
+        "CURSORS: a number for a name": (0x32, {"channel": 9}),
+        "FORGET: cursor missing": (0x33, {"channel": "c"}),
+        "SUBSCRIBE: cursor is a number": (0x14, {"number": 9, "credit": 1, "start": "latest", "cursor": 7}),
+    }
+    for name, (number, body) in wrong.items():
+        yield bad(name, "client", State.OPEN, "bad_body", map_frame(number, 7, body), 7)
 
 
 def bad_batch_rows() -> Iterable[Row]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from outlast_protocol import Frame, batch
 from outlast_protocol.frames import (
     UNCONDITIONAL,
+    Ack,
+    Await,
     Configure,
     Credit,
+    Cursors,
     Delete,
     Deliver,
     Error,
+    Forget,
     GoAway,
     Hello,
     History,
@@ -65,4 +69,8 @@ SAMPLES: tuple[Frame, ...] = (
     Truncate(9, "session:42", 2),
     Configure(10, "session:42", {"records": 100}),
     Reply(6, {"first": 1}),
+    Ack(11, 9, "phone", 1),
+    Await(12, 9, "phone", 1, 30_000),
+    Cursors(13, "session:42"),
+    Forget(14, "session:42", "phone"),
 )

@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sub": (".sub", "sub"),
     "history": (".history", "history"),
     "channels": (".channels", "channels"),
+    "cursors": (".cursors", "cursors"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import click
 from outlast import Channel, Client, Position, Record, Resync, Subscription
+from outlast.cursor import check_cursor_name
 
 from .exits import Exit
 from .failures import explain
@@ -28,37 +29,56 @@ class Ending(NamedTuple):
 @click.command(short_help="Read a channel, and go on as more comes.")
 @click.argument("channel")
 @start_options
+@click.option("--cursor", metavar="NAME", help="Go on where NAME has got to, and move it: see below.")
 @click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Stop after N records.")
 @click.option("--exit-at-end", "at_end", is_flag=True, help="Stop at what is the channel's last record now.")
 @click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
 @click.option("--fail-on-resync", "at_resync", is_flag=True, help="Stop with exit code 4 when records were skipped.")
 @broker_options
 def sub(
-    channel: str, after: str | None, origin: str | None, count: int | None, at_end: bool, wants_json: bool,
-    at_resync: bool, url: str, connect_timeout_ms: int,
+    channel: str, after: str | None, origin: str | None, cursor: str | None, count: int | None, at_end: bool,
+    wants_json: bool, at_resync: bool, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Read CHANNEL, from what comes next or from where you say, and go on as more comes.
 
     A lost connection comes back by itself, without a gap or a repeat. On a terminal records are shown in
     columns, in a pipe as their data, one a line. When records had to be skipped (retention, a deleted
     channel), that is said on standard error and, with --json, as {"resync": REASON, "position": ...}.
+
+    With --cursor the broker keeps the place: reading begins after what was written out under that name
+    before, wherever that was. Where to start is then said for the first time only, and is `earliest` by default.
+    After a crash the last records may come again; none is left out.
     """
     start = chosen_start(after, origin)
+    if cursor is not None:
+        check_cursor(cursor)
     render = choose_render(wants_json, is_terminal())
     ending = Ending(count, at_end, at_resync)
 
     async def job(client: Client) -> int:
         sink = Sink()
-        reader = Reader(channel_of(client, channel), sink, render, ending, wants_json=wants_json)
+        reader = Reader(channel_of(client, channel), sink, render, ending, wants_json=wants_json, cursor=cursor)
         return await while_read(sink, reader.read(start))
 
     return run_session(url, connect_timeout_ms, job)
 
 
+def check_cursor(name: str) -> None:
+    """Raises UsageError for a name that no cursor can have."""
+    try:
+        check_cursor_name(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 class Reader:
     """Follows one subscription and writes what it gives."""
 
-    def __init__(self, channel: Channel, sink: Sink, render: Render, ending: Ending, *, wants_json: bool) -> None:
+    def __init__(
+        self, channel: Channel, sink: Sink, render: Render, ending: Ending, *, wants_json: bool, cursor: str | None
+    ) -> None:
+        self._cursor = cursor
+        self._unacknowledged: Record | None = None
         self._channel = channel
         self._sink = sink
         self._render = render
@@ -68,13 +88,13 @@ class Reader:
 
     async def read(self, start: Start) -> int:
         """Returns the exit code when an ending is reached."""
-        async with self._channel.subscribe(**start._asdict()) as records:
+        async with self._channel.subscribe(**start._asdict(), cursor=self._cursor, ack="manual") as records:
             if self._ending.at_end:
                 self._end = (await self._channel.info()).position
             try:
                 return Exit.OK if self._is_end(records.position) else await self._follow(records)
             finally:
-                await self._sink.flush()
+                await self._flush()
 
     async def _follow(self, records: Subscription) -> int:
         written = 0
@@ -97,8 +117,16 @@ class Reader:
     async def _write(self, record: Record, waiting: int) -> None:
         """What has come is written together; nothing waits in here for more to come."""
         self._sink.add(self._render(record))
+        self._unacknowledged = record
         if self._sink.is_full or not waiting:
-            await self._sink.flush()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """What is written out is acknowledged, and nothing before it is."""
+        await self._sink.flush()
+        record, self._unacknowledged = self._unacknowledged, None
+        if self._cursor is not None and record is not None:
+            record.ack()
 
     def _is_end(self, position: Position | None) -> bool:
         return self._end is not None and position is not None and position >= self._end

@@ -30,6 +30,7 @@ from outlast_protocol import Data, Headers, Position
 
 from .channel import Channel
 from .client import Client, connect
+from .cursor import Cursor
 from .errors import (
     BadChannelName,
     BadData,
@@ -41,6 +42,7 @@ from .errors import (
     Fenced,
     GoingAway,
     LimitExceeded,
+    NotDelivered,
     OffsetAhead,
     OffsetMismatch,
     OutlastError,
@@ -52,6 +54,7 @@ from .errors import (
     TooLarge,
     Trimmed,
     UnknownChannel,
+    UnknownCursor,
     Violation,
 )
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
@@ -69,6 +72,7 @@ __all__ = [
     "Closed",
     "ConnectFailed",
     "ConnectionLost",
+    "Cursor",
     "Damaged",
     "Data",
     "Fenced",
@@ -76,6 +80,7 @@ __all__ = [
     "Headers",
     "LimitExceeded",
     "Message",
+    "NotDelivered",
     "OffsetAhead",
     "OffsetMismatch",
     "OutlastError",
@@ -91,6 +96,7 @@ __all__ = [
     "TooLarge",
     "Trimmed",
     "UnknownChannel",
+    "UnknownCursor",
     "Violation",
     "connect",
 ]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from outlast_protocol import Data, Headers, frames
 from outlast_protocol.limits import CREDIT_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
-from . import history, starts
+from . import delivery, history, starts
 from .backoff import Pace
+from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .errors import Resync
 from .link import Link
 from .options import check_whole
@@ -21,9 +23,10 @@ from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .rows import Row, make_row
 from .starts import Edge, Where
-from .subscription import Feed, Seats, Subscription
+from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
+CURSORS_PAGE = 500
 
 
 class Channel:
@@ -100,20 +103,32 @@ class Channel:
         start: Edge | None = None,
         last: int | None = None,
         since: datetime | int | None = None,
+        cursor: str | None = None,
+        ack: AckMode = "auto",
         on_resync: Callable[[Resync], object] | None = None,
         window_bytes: int = WINDOW_BYTES_DEFAULT,
     ) -> Subscription:
         """Records from one start on, then live. Without a start: what comes from now on ("latest").
+
+        With `cursor` it begins after what the cursor of that name has acknowledged; the start counts only
+        if there is none yet, and is "earliest" by default. `ack="auto"` acknowledges a record when the next
+        one is asked for or the subscription is closed; with "manual" only `record.ack()` does.
 
         `after` is an offset, a Position or its text; `start` "earliest" or "latest"; `last` a number of
         records; `since` an aware datetime or Unix time in ms. `window_bytes` bounds what may arrive
         before it is iterated. `on_resync` is called (and awaited, if it gives an awaitable) instead of
         Resync being raised.
         """
-        where = starts.choose(after, start, last, since, "latest")
+        where = starts.choose(after, start, last, since, "latest" if cursor is None else "earliest")
         check_whole("window_bytes", window_bytes, 1, CREDIT_BYTES_MAX)
-        feed = Feed(self.name, Reading(where, window_bytes), window_bytes, self._seats, self._pace)
-        return Subscription(feed, on_resync)
+        if ack not in ("auto", "manual"):
+            raise ValueError(f'ack is {ack!r}, expected "auto" or "manual"')
+        if cursor is not None:
+            check_cursor_name(cursor)
+        feed = Feed(self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor)
+        if feed.receipt is None:
+            return Subscription(feed, on_resync)
+        return CursorSubscription(feed, feed.receipt, ack == "auto", on_resync)
 
     def history(
         self,
@@ -142,6 +157,41 @@ class Channel:
         wanted = history.Range(where, offset, epoch, limit)
         read = history.backwards if backwards else history.forwards
         return read(self._link, self.name, wanted)
+
+    # --- cursors ------------------------------------------------------------------------------------------
+
+    async def delivered(self, offset: Where, *, cursor: str, timeout: float | None = 30.0) -> None:
+        """Returns when the reader that `cursor` names has acknowledged everything up to `offset`, on disk.
+
+        Over as many connections as that takes; `timeout` in seconds, None: for ever. Raises NotDelivered when the
+        time is up, UnknownChannel, OffsetAhead, and StaleEpoch for a position of an earlier life.
+        """
+        number, epoch = starts.read_where("offset", offset)
+        wanted = delivery.Wanted(self.name, epoch, check_cursor_name(cursor), number)
+        await delivery.wait_for(self._link, wanted, timeout)
+
+    async def cursors(self) -> AsyncIterator[Cursor]:
+        """The channel's cursors in the byte order of their names. Raises UnknownChannel."""
+        after: str | None = None
+        more = True
+        while more:
+            ask = partial(frames.Cursors, channel=self.name, after=after, limit=CURSORS_PAGE)
+            result = await self._ask(ask)
+            rows = [cursor_from(row) for row in result["cursors"]]
+            for row in rows:
+                yield row
+            more = bool(rows) and result["more"]
+            after = rows[-1].name if rows else None
+
+    async def forget_cursor(self, name: str) -> int:
+        """Forgets a cursor and returns the offset where it stood. Raises UnknownCursor and UnknownChannel.
+
+        ConnectionLost means that it may or may not be forgotten.
+        """
+        check_cursor_name(name)
+        reply = await self._link.call(lambda request: frames.Forget(request, self.name, name), frames.Reply)
+        offset: int = reply.result["offset"]
+        return offset
 
     # --- the channel itself -------------------------------------------------------------------------------
 

@@ -89,6 +89,18 @@ class Trimmed(Refused):
         return self._number("first")
 
 
+class NotDelivered(Refused):
+    """The cursor has not got as far in time; it stands at `offset`, 0 when nobody could say."""
+
+    @property
+    def offset(self) -> int:
+        return self._number("offset")
+
+
+class UnknownCursor(Refused):
+    """The channel has no cursor of that name."""
+
+
 class SequenceGap(Refused):
     """The broker has not seen the sequences before this one; it waits for `expected`."""
 
@@ -194,6 +206,8 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.SEQUENCE_GAP: SequenceGap,
     ErrorCode.FENCED: Fenced,
     ErrorCode.LIMIT_EXCEEDED: LimitExceeded,
+    ErrorCode.CURSOR_BEHIND: NotDelivered,
+    ErrorCode.UNKNOWN_CURSOR: UnknownCursor,
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from outlast_protocol.frames import Frame, Publish
 
 from .backoff import Pace
+from .delivery import PublishedAck
 from .errors import BufferFull, Closed, ConnectionLost, OutlastError, UnknownChannel
 from .link import Acked, Answer, Life, Link
 from .publisher import Entry, Outgoing, Publisher, check_size
@@ -188,7 +189,9 @@ class Outbox:
             count = len(entry.rows)
             held_bytes += entry.held_bytes
             if not entry.ticket.done():
-                entry.ticket.set_result(Ack(offset, count, epoch, answer.duplicate))
+                ack = PublishedAck(offset, count, epoch, answer.duplicate)
+                ack.wire, ack.channel = self._link, lane.name
+                entry.ticket.set_result(ack)
             offset += count if offset else 0
         self._release(held_bytes)
         self._rest(lane)

@@ -37,11 +37,14 @@ class Run(NamedTuple):
 class Reading:
     """Feed it SUBSCRIBED, DELIVER and RESYNC; take `records` from it, then `advance`."""
 
-    __slots__ = ("_arrived", "_asked", "_consumed", "_cost", "_epoch", "_queue", "_start", "_window", "dormant",
-                 "ended", "position", "records")  # fmt: skip
+    __slots__ = ("_arrived", "_asked", "_consumed", "_cost", "_cursor", "_epoch", "_queue", "_start", "_window",
+                 "asked_cursor", "dormant", "ended", "position", "records")  # fmt: skip
 
-    def __init__(self, start: Start, window_bytes: int) -> None:
+    def __init__(self, start: Start, window_bytes: int, cursor: str | None = None) -> None:
         self._start = start
+        self._cursor = cursor
+        # By which cursor the present subscription was asked for; one that resumes has its own position.
+        self.asked_cursor: str | None = None
         self._window = window_bytes
         self._asked = start
         self._arrived = 0
@@ -65,6 +68,7 @@ class Reading:
         """Where to subscribe now: behind what the user has, or where the user wanted to start."""
         self.lost()
         self._asked = self._start if self.position is None else behind(self.position)
+        self.asked_cursor = self._cursor if self.position is None else None
         return self._asked
 
     def lost(self) -> None:
@@ -93,7 +97,8 @@ class Reading:
             self._queue.append(Resync(answer.resync, place))
             return
         wrong_epoch = asked.epoch is not None and asked.epoch != answer.epoch
-        if wrong_epoch or (asked.after is not None and asked.after != answer.after):
+        wrong = wrong_epoch or (asked.after is not None and asked.after != answer.after)
+        if wrong and self.asked_cursor is None:
             raise Violation(f"asked for what follows {asked.after}, got what follows {place} without a resync")
         self.position = place
 

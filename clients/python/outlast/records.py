@@ -40,6 +40,13 @@ class Record(NamedTuple):
         """`time_ms` as an aware datetime in UTC."""
         return moment(self.time_ms)
 
+    def ack(self) -> None:
+        """Says that this record, and all before it, are done with. At once: `subscription.acked()` waits for the disk.
+
+        Raises RuntimeError for a record that did not come from a subscription with a cursor.
+        """
+        raise RuntimeError('this record came without a cursor: read it by channel.subscribe(cursor="...")')
+
 
 class Message(NamedTuple):
     """One message for `publish_many`, where data alone does not say enough."""
@@ -74,6 +81,14 @@ class Ack(NamedTuple):
     def position(self) -> Position:
         """Of its last record: a subscription `after` it begins with what came next."""
         return Position(self.epoch, self.last)
+
+    async def delivered(self, *, cursor: str, timeout: float | None = 30.0) -> None:
+        """Returns when the reader that `cursor` names has acknowledged all of it, on disk.
+
+        Over as many connections as that takes; `timeout` in seconds, None: for ever. Raises NotDelivered when
+        the time is up, and UnknownChannel or StaleEpoch when the channel was deleted.
+        """
+        raise RuntimeError("this Ack was not given by a client: nobody knows where to ask")
 
 
 class Retention(NamedTuple):

@@ -7,6 +7,7 @@ the user drops it without closing, the feed is released all the same.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable
 from random import random
@@ -16,10 +17,13 @@ from typing import Protocol, Self
 from outlast_protocol import Position, frames
 
 from .backoff import Pace, delay_ms
+from .cursor import Receipt
 from .errors import ConnectionLost, OutlastError, Resync, UnknownChannel, Violation
 from .link import Answer, Life, Link
 from .reading import Reading
 from .records import Record
+
+CLOSE_TIMEOUT_S = 1.0
 
 
 class Seats(Protocol):
@@ -33,8 +37,11 @@ class Seats(Protocol):
 class Feed:
     """Keeps one subscription alive over the wires of its link."""
 
-    def __init__(self, name: str, reading: Reading, window_bytes: int, seats: Seats, pace: Pace) -> None:
+    def __init__(
+        self, name: str, reading: Reading, window_bytes: int, seats: Seats, pace: Pace, cursor: str | None = None
+    ) -> None:
         self.name = name
+        self.receipt = None if cursor is None else Receipt(cursor, pace, self.fail)
         self.reading = reading
         self.failure: OutlastError | None = None
         self.closed = False
@@ -107,6 +114,8 @@ class Feed:
     def _let_go(self) -> None:
         """Also while SUBSCRIBE is unanswered: the broker reads UNSUBSCRIBE after it."""
         self._cancel_timer()
+        if self.receipt is not None:
+            self.receipt.end()
         link, life, self._life = self._link, self._life, None
         self.subscribed = False
         if link is None:
@@ -126,6 +135,8 @@ class Feed:
         self._cancel_timer()
         self._life = None
         self.subscribed = False
+        if self.receipt is not None:
+            self.receipt.lost()
         self.reading.lost()
 
     def delivered(self, batches: bytes) -> None:
@@ -141,6 +152,8 @@ class Feed:
         if self.reading.ended and self._link is not None:
             self._life = None
             self.subscribed = False
+            if self.receipt is not None:
+                self.receipt.forget()
             self._link.unroute(resync.number)
             self._link.forget(self.name)
         self._wake()
@@ -160,7 +173,7 @@ class Feed:
         start = self.reading.ask()
         credit = min(self._window_bytes, link.limits.get("credit_bytes", self._window_bytes))
         link.request(
-            lambda request: frames.Subscribe(request, life.number, credit, *start),
+            lambda request: frames.Subscribe(request, life.number, credit, *start, cursor=self.reading.asked_cursor),
             self._subscribed,
         )
 
@@ -191,6 +204,8 @@ class Feed:
             return
         self.subscribed = True
         self._link.route(self._life.number, self)
+        if self.receipt is not None:
+            self.receipt.enter(self._link, self._life)
         self._wake()
 
     def _refused(self, error: OutlastError) -> None:
@@ -295,9 +310,58 @@ class Subscription:
         if inspect.isawaitable(outcome):
             await outcome
 
+    async def acked(self) -> None:
+        """Returns when everything acknowledged so far is on disk.
+
+        Raises UnknownChannel when the channel was deleted, Closed when the subscription ended before.
+        """
+        raise RuntimeError('this subscription has no cursor: make it by channel.subscribe(cursor="...")')
+
     def __del__(self) -> None:
         """A loop left by `break` drops its subscription; the broker is told, from the loop's own thread."""
         self._feed.release()
+
+
+class CursorSubscription(Subscription):
+    """Its records can be acknowledged. With `auto` each is when the next one is asked for, the last one by `close`.
+
+    A record whose handling raises, or whose loop is left without closing, is not acknowledged: it comes again.
+    """
+
+    def __init__(self, feed: Feed, receipt: Receipt, auto: bool, on_resync: Callable[[Resync], object] | None) -> None:
+        super().__init__(feed, on_resync)
+        self._receipt = receipt
+        self._auto = auto
+        self._handed: Record | None = None
+
+    async def __anext__(self) -> Record:
+        self._ack_handed()
+        self._handed = self._receipt.track(await super().__anext__())
+        return self._handed
+
+    async def acked(self) -> None:
+        await self._receipt.acked()
+
+    async def close(self) -> None:
+        """Ends the subscription, once what was acknowledged is on disk, or after a second of trying."""
+        self._ack_handed()
+        if not self._feed.closed and self._feed.failure is None:
+            with contextlib.suppress(TimeoutError, OutlastError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._receipt.acked()
+        await super().close()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._handed = None
+        await self.close()
+
+    def _ack_handed(self) -> None:
+        handed, self._handed = self._handed, None
+        if handed is not None and self._auto:
+            handed.ack()
 
 
 def _ignore(answer: Answer) -> None:

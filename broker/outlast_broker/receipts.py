@@ -1,0 +1,87 @@
+"""ACK, AWAIT, CURSORS and FORGET: durable reading positions, and who waits for them (PROTOCOL.md 6.9)."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+from outlast_protocol import ErrorCode, ProtocolError, limits
+from outlast_protocol import frames as f
+
+from .channel import Channel
+from .cursor import Waiter
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+
+def ack(connection: ClientConnection, frame: f.Ack) -> None:
+    channel = _judged(connection, frame)
+    offset = connection.engine.advance_cursor(channel, frame.cursor, frame.offset, connection.heard_ms)
+    # There may be as many of these as records: made here, and nothing is left to do for them but to be sent.
+    connection.engine.after_commit(partial(connection.send, f.encode(f.Reply(frame.request, {"offset": offset}))))
+    connection.engine.hold_back(connection)
+
+
+def await_cursor(connection: ClientConnection, frame: f.Await) -> None:
+    channel = _judged(connection, frame)
+    if frame.timeout_ms > limits.AWAIT_MS_MAX:
+        text = f"timeout_ms is {frame.timeout_ms}, allowed are up to {limits.AWAIT_MS_MAX}"
+        raise ProtocolError(ErrorCode.BAD_BODY, text)
+    if len(connection.awaits) >= limits.AWAITS_MAX:
+        text = f"{limits.AWAITS_MAX} AWAITs of this connection are unanswered"
+        raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="awaits", value=limits.AWAITS_MAX)
+    waiter = Waiter(
+        frame.cursor,
+        frame.offset,
+        lambda offset: connection.reply(frame.request, {"offset": offset}),
+        lambda error: connection.refuse(frame.request, error),
+    )
+    connection.awaits[waiter] = None
+    waiter.when_over(lambda: connection.awaits.pop(waiter))
+    connection.engine.await_cursor(channel, waiter, frame.timeout_ms)
+
+
+def cursors(connection: ClientConnection, frame: f.Cursors) -> None:
+    channel = connection.named_channel(frame.channel)
+    if not 1 <= frame.limit <= limits.CURSORS_MAX:
+        raise ProtocolError(ErrorCode.BAD_BODY, f"limit is {frame.limit}, allowed are 1 to {limits.CURSORS_MAX}")
+    known = connection.engine.cursors(channel).rows(frame.after)
+    rows = [
+        {"cursor": name, "offset": offset, "lag": channel.last - offset, "acked_ms": acked_ms}
+        for name, (offset, acked_ms) in known[: frame.limit]
+    ]
+    more = len(known) > len(rows)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"cursors": rows, "more": more}))
+
+
+def forget(connection: ClientConnection, frame: f.Forget) -> None:
+    channel = connection.named_channel(frame.channel)
+    offset = connection.engine.forget_cursor(channel, frame.cursor)
+    connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"offset": offset}))
+
+
+def check_cursor_name(name: str) -> None:
+    if len(name) > limits.CURSOR_NAME_BYTES_MAX or not _is_cursor_name(name):
+        most = limits.CURSOR_NAME_BYTES_MAX
+        raise ProtocolError(ErrorCode.BAD_BODY, f"a cursor's name is 1 to {most} bytes of UTF-8, no control characters")
+
+
+@lru_cache(maxsize=4_096)
+def _is_cursor_name(name: str) -> bool:
+    """Remembered: the same few readers acknowledge again and again."""
+    size = len(name.encode())
+    return 1 <= size <= limits.CURSOR_NAME_BYTES_MAX and not any(each < " " or each == "\x7f" for each in name)
+
+
+def _judged(connection: ClientConnection, frame: f.Ack | f.Await) -> Channel:
+    """The channel of a request that names a cursor and an offset. Raises ProtocolError when one cannot be.
+
+    What lies beyond `last` was never delivered to anybody, whether it is on its way to disk or not.
+    """
+    channel = connection.opened_channel(frame.number)
+    check_cursor_name(frame.cursor)
+    if frame.offset > channel.last:
+        text = f"offset {frame.offset} is ahead of the last one, {channel.last}"
+        raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
+    return channel
