@@ -1,7 +1,7 @@
 """The command line: `outlast`.
 
 Reading order: root, exits, failures, session; then a verb each: serve, pub, sub, history, channels,
-completion; then demo.
+completion; then bench and demo.
 """
 
 from __future__ import annotations
