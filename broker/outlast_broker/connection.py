@@ -103,6 +103,8 @@ class ClientConnection:
                 self.refuse(getattr(frame, "request", 0), error)
                 if error.fatal:
                     return
+            except Damaged as damage:
+                self._say_damaged(getattr(frame, "request", 0), damage)
         if self._protocol.failure is not None:
             self._fail(self._protocol.failure)
 
@@ -420,14 +422,17 @@ class ClientConnection:
         try:
             answer()
         except Damaged as damage:
-            self.engine.counters.damaged += 1
-            logger.error("damaged: %s", damage)
-            self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
+            self._say_damaged(request, damage, number)
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
             logger.exception("request %d failed", request)
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
+
+    def _say_damaged(self, request: int, damage: Damaged, number: int = 0) -> None:
+        self.engine.counters.damaged += 1
+        logger.error("damaged: %s", damage)
+        self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
 
     def read_aside(
         self,

@@ -363,6 +363,15 @@ class Engine:
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
+    def _load(self, number: int) -> Channel | None:
+        """One damaged head must not keep the others from their time."""
+        try:
+            return self.hub.by_number(number)
+        except Damaged as damage:
+            logger.error("damaged: %s", damage)
+            self.counters.damaged += 1
+            return None
+
     def _oldest(self, channel: Channel, count: int) -> list[retention.ChunkFacts]:
         """What is damaged is not trimmed either: erasing by a wrong head could take what is whole."""
         try:
@@ -485,7 +494,7 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Once a second: what time alone changes."""
         for number in self.log.due(now_ms, DUE_PER_TICK):
-            channel = self.hub.by_number(number)
+            channel = self._load(number)
             if channel is None:
                 continue
             rule = channel.retention(self.config.retention)

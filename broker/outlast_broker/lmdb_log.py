@@ -21,6 +21,7 @@ from functools import wraps
 from pathlib import Path
 from struct import Struct
 from typing import ParamSpec, TypeVar
+from zlib import crc32
 
 import lmdb
 
@@ -106,7 +107,7 @@ class LmdbLog:
             self._env.open_db(name.encode()) for name in _DATABASES
         )
         with self._env.begin(db=self._store) as txn:
-            self._next: int = _U64.unpack(txn.get(b"next", _U64.pack(1)))[0]
+            self._next: int = _U64.unpack(_get(txn, self._store, b"next") or _U64.pack(1))[0]
         with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
             self._newest: int = _U64.unpack(cursor.key())[0] if cursor.last() else 0
             self._oldest: int = _U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
@@ -145,7 +146,7 @@ class LmdbLog:
             for move in work.moves:
                 self._move(txn, move)
             for number, facts in work.heads:
-                txn.put(_PAIR.pack(number, _HEAD_MARK), facts.encode(), db=self._chunks)
+                _put(txn, self._chunks, _PAIR.pack(number, _HEAD_MARK), facts.encode())
             for cut in work.cuts:
                 self._cut(txn, cut)
             for due in work.dues:
@@ -161,15 +162,15 @@ class LmdbLog:
         key = _U64.pack(birth.number)
         head_key = key + _U64.pack(_HEAD_MARK)
         if isinstance(birth, Creation):
-            txn.put(birth.head.name.encode(), key, db=self._names)
-            txn.put(head_key, birth.head.encode(), db=self._chunks)
-            txn.put(b"next", _U64.pack(self._next), db=self._store)
+            _put(txn, self._names, birth.head.name.encode(), key)
+            _put(txn, self._chunks, head_key, birth.head.encode())
+            _put(txn, self._store, b"next", _U64.pack(self._next))
         else:
             txn.delete(birth.name.encode(), db=self._names)
             txn.delete(head_key, db=self._chunks)
             txn.put(key, b"", db=self._doomed)
-            for cursor in self._read_cursors(txn, birth.number):
-                txn.delete(key + cursor.encode(), db=self._cursors)
+            for cursor, _ in self._cursor_entries(txn, birth.number):
+                txn.delete(cursor, db=self._cursors)
 
     def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
         if not parts:
@@ -211,7 +212,7 @@ class LmdbLog:
         if standing is None:
             txn.delete(key, db=self._cursors)
         else:
-            txn.put(key, _PAIR.pack(*standing), db=self._cursors)
+            _put(txn, self._cursors, key, _PAIR.pack(*standing))
 
     def _forget(self, txn: lmdb.Transaction, oldest: int, through: int) -> int:
         """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
@@ -257,15 +258,17 @@ class LmdbLog:
         self._next += 1
         return number
 
+    @_without_frames
     def find(self, name: str) -> int | None:
         with self._reading(self._names) as txn:
-            stored = txn.get(name.encode())
+            stored = _get(txn, self._names, name.encode())
         return _U64.unpack(stored)[0] if stored else None
 
+    @_without_frames
     def head(self, number: int) -> Head | None:
         with self._reading(self._chunks) as txn:
-            stored = txn.get(_PAIR.pack(number, _HEAD_MARK))
-        return head.decode(bytes(stored)) if stored else None
+            stored = _get(txn, self._chunks, _PAIR.pack(number, _HEAD_MARK))
+        return head.decode(stored) if stored else None
 
     @_without_frames
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
@@ -331,6 +334,7 @@ class LmdbLog:
                 there = cursor.next()
         return found
 
+    @_without_frames
     def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
         start = max(prefix.encode(), (after or "").encode())
         found: list[tuple[str, int]] = []
@@ -339,21 +343,23 @@ class LmdbLog:
             while there and len(found) < count and bytes(cursor.key()).startswith(prefix.encode()):
                 name = bytes(cursor.key()).decode()
                 if name != after:
-                    found.append((name, _U64.unpack(cursor.value())[0]))
+                    found.append((name, _U64.unpack(_checked(name.encode(), bytes(cursor.value())))[0]))
                 there = cursor.next()
         return found
 
+    @_without_frames
     def cursors(self, number: int) -> dict[str, Standing]:
         with self._reading(self._cursors) as txn:
-            return self._read_cursors(txn, number)
+            entries = self._cursor_entries(txn, number)
+        return {key[8:].decode(): Standing(*_PAIR.unpack(_checked(key, stored))) for key, stored in entries}
 
-    def _read_cursors(self, txn: lmdb.Transaction, number: int) -> dict[str, Standing]:
+    def _cursor_entries(self, txn: lmdb.Transaction, number: int) -> list[tuple[bytes, bytes]]:
         prefix = _U64.pack(number)
-        found: dict[str, Standing] = {}
+        found: list[tuple[bytes, bytes]] = []
         with txn.cursor(db=self._cursors) as cursor:
             there = cursor.set_range(prefix)
             while there and bytes(cursor.key()).startswith(prefix):
-                found[bytes(cursor.key())[8:].decode()] = Standing(*_PAIR.unpack(cursor.value()))
+                found.append((bytes(cursor.key()), bytes(cursor.value())))
                 there = cursor.next()
         return found
 
@@ -391,6 +397,23 @@ class LmdbLog:
 
     def close(self) -> None:
         self._env.close()
+
+
+def _put(txn: lmdb.Transaction, database: lmdb._Database, key: bytes, value: bytes) -> None:
+    """Small values bear a checksum that covers their key as well; chunks and journal values have their own."""
+    txn.put(key, crc32(key + value).to_bytes(4, "little") + value, db=database)
+
+
+def _get(txn: lmdb.Transaction, database: lmdb._Database, key: bytes) -> bytes | None:
+    stored = txn.get(key, db=database)
+    return None if stored is None else _checked(key, bytes(stored))
+
+
+def _checked(key: bytes, stored: bytes) -> bytes:
+    value = stored[4:]
+    if crc32(key + value) != int.from_bytes(stored[:4], "little"):
+        raise Damaged(f"the store's entry {key!r} fails its checksum")
+    return value
 
 
 def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:

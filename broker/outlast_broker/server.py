@@ -52,6 +52,7 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
+        self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
         self._engine: Engine
@@ -69,6 +70,11 @@ class Server:
 
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
+        if not self._stopping:
+            self._stopping = True
+            self._end()
+
+    def _end(self) -> None:
         if not self._ending.done():
             self._ending.set_result(None)
 
@@ -176,7 +182,7 @@ class Server:
     async def _committed(self) -> None:
         """A store that fails now ends the process like at any other time."""
         self._ending = asyncio.get_running_loop().create_future()
-        self._engine.when_idle(self.stop)
+        self._engine.when_idle(self._end)
         await self._ending
 
     async def _empty(self) -> None:
