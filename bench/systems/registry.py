@@ -7,6 +7,7 @@ from .mosquitto import Mosquitto
 from .nats import Nats
 from .outlast import Outlast
 from .redis import Redis
+from .socketio import SocketIo
 from .system import System
 
 _ALL: tuple[System, ...] = (
@@ -19,5 +20,6 @@ _ALL: tuple[System, ...] = (
     Nats("default"),
     DurableStreams(),
     Mosquitto(),
+    SocketIo(),
 )
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}

@@ -9,12 +9,14 @@ import pytest
 
 from bench import machine
 from bench.__main__ import run_one, unfit
+from bench.link import LoadFailed
 from bench.plan import Plan
 from bench.scenarios import SCENARIOS
 from bench.server import Server
 from bench.systems import peers
 from bench.systems.redis import command
 from bench.systems.registry import SYSTEMS
+from bench.systems.socketio import Frames, frame
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
@@ -64,3 +66,23 @@ def test_a_server_leaves_its_parents_cores(tmp_path: Path) -> None:
 
 def test_redis_requests_are_arrays_of_bulk_strings() -> None:
     assert command(b"GET", b"key") == b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+
+
+def test_socketio_requests_are_masked_text_frames() -> None:
+    assert frame(b"40") == b"\x81\x82\0\0\0\x0040"
+    assert frame(b"x" * 300) == b"\x81\xfe\x01\x2c\0\0\0\0" + b"x" * 300
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2, 3, 7, 131, 1_000_000])
+def test_socketio_frames_are_cut_wherever_the_stream_breaks(piece_bytes: int) -> None:
+    texts = [b"2", b"", b"y" * 125, b"z" * 126, b"w" * 70_000]
+    heads = [b"\x81\x01", b"\x81\0", b"\x81\x7d", b"\x81\x7e\0\x7e", b"\x81\x7f" + (70_000).to_bytes(8, "big")]
+    stream = b"".join(head + text for head, text in zip(heads, texts, strict=True))
+    frames = Frames()
+    pieces = [stream[start : start + piece_bytes] for start in range(0, len(stream), piece_bytes)]
+    assert [text for piece in pieces for text in frames.feed(piece)] == texts
+
+
+def test_socketio_takes_a_close_for_a_failure() -> None:
+    with pytest.raises(LoadFailed):
+        list(Frames().feed(b"\x88\x02\x03\xe8"))
