@@ -159,7 +159,7 @@ def _round(index: int, channels: int, frames_each: int, batch: bytes) -> list[by
     first = index * frames_each + 1
     return [
         b"".join(
-            f.encode(f.Publish(10 + sequence, number + 1, sequence, f.UNCONDITIONAL, batch))
+            f.encode(f.Publish(10 + sequence, number + 1, sequence, f.UNCONDITIONAL, 0, batch))
             for sequence in range(first, first + frames_each)
         )
         for number in range(channels)

@@ -184,7 +184,7 @@ def test_the_tree_is_really_there() -> None:
 
 SPECIFICATION = (ROOT / "protocol" / "PROTOCOL.md").read_text(encoding="utf-8")
 FROM = {Role.CLIENT: "client", Role.BROKER: "broker", Role.CLIENT | Role.BROKER: "both"}
-FIXED = {"HELLO", "PING", "PONG", "PUBLISH", "PUBLISHED", "CREDIT", "DELIVER", "PAGE"}
+FIXED = {"HELLO", "PING", "PONG", "PUBLISH", "PUBLISHED", "CREDIT", "DELIVER", "EPHEMERAL", "PAGE"}
 DIFFERS = "PROTOCOL.md is the source of truth: change the code, or both in one commit"
 
 
@@ -232,11 +232,11 @@ def type_name(hint: Any, nil: bool = True) -> str:
         return f"[{type_name(arguments[0])}]"
     if origin is dict:
         return f"{{{type_name(arguments[0])}: {type_name(arguments[1])}}}"
-    return {int: "int", str: "text", bool: "bool", type(None): "nil", Any: "any"}[hint]
+    return {int: "int", str: "text", bool: "bool", bytes: "bytes", type(None): "nil", Any: "any"}[hint]
 
 
 def default_text(default: object) -> str:
-    return {"True": "true", "False": "false", "''": '""'}.get(repr(default), repr(default))
+    return {"True": "true", "False": "false", "''": '""', "b''": '""'}.get(repr(default), repr(default))
 
 
 def test_the_error_table_is_the_codes() -> None:

@@ -21,7 +21,7 @@ from ..plan import Plan
 from ..server import Server
 from ..walk import ACK, DELIVER, PUBLISHED, Frames, delivered
 
-_PUBLISH = Struct("<IBBHIQQQ")
+_PUBLISH = Struct("<IBBHIQQQQ")
 _NUMBER = Struct("<Q")
 _CLIENT = "bench"
 _CREDIT = 1 << 30
@@ -68,7 +68,7 @@ class OutlastWriter(Writer):
     def _publish(self, lane: Lane, batch: bytes) -> None:
         lane.sequence = sequence = lane.sequence + 1
         request = 1 + (lane.index + len(self.lanes) * sequence) % _REQUESTS
-        head = _PUBLISH.pack(36 + len(batch), 0x12, 0, 0, request, lane.number, sequence, f.UNCONDITIONAL)
+        head = _PUBLISH.pack(44 + len(batch), 0x12, 0, 0, request, lane.number, sequence, f.UNCONDITIONAL, 0)
         self.out.append(head + batch)
 
     def data_received(self, data: bytes) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, limits
+from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
-from outlast_protocol.heartbeat import Beat, beat, heartbeat_ms_agreed
+from outlast_protocol.heartbeat import Beat, beat
 
-from . import __version__, administration, clock, history, pages, receipts
+from . import administration, clock, greeting, history, receipts, subscribing
 from .channel import Channel
-from .chunk import Chunk
 from .cursor import Waiter
 from .damage import Damaged
 from .log import Log
-from .pages import Start
+from .names import check_channel_name
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ logger = logging.getLogger("outlast.connection")
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-FEATURES: tuple[str, ...] = ()
 
 
 class Wire(Protocol):
@@ -106,7 +103,7 @@ class ClientConnection:
             except Damaged as damage:
                 self._say_damaged(getattr(frame, "request", 0), damage)
         if self._protocol.failure is not None:
-            self._fail(self._protocol.failure)
+            self.fail(self._protocol.failure)
 
     def go_on(self) -> None:
         """There is room for answers again."""
@@ -188,13 +185,24 @@ class ClientConnection:
         if not self._heartbeat_ms:
             # Nothing is sent before WELCOME, so this is the time since the socket opened.
             if now_ms - self._sent_ms >= self.engine.config.hello_timeout_ms:
-                self._fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
+                self.fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
             return
         todo = beat(now_ms, self._sent_ms, self._received_ms, self._heartbeat_ms)
         if todo is Beat.DEAD:
-            self._fail(ProtocolError(ErrorCode.HEARTBEAT_TIMEOUT, "nothing was heard of the client"))
+            self.fail(ProtocolError(ErrorCode.HEARTBEAT_TIMEOUT, "nothing was heard of the client"))
         elif todo is Beat.PING:
             self.send(f.encode(f.Ping(now_ms)))
+
+    @property
+    def broken(self) -> bool:
+        """Whether what came breaks the rules of framing: the connection is about to end."""
+        return self._protocol.failure is not None
+
+    def greet(self, welcome: f.Welcome, producer: tuple[int, int] | None) -> None:
+        self.client = welcome.client_id.encode()
+        self.producer = producer
+        self._heartbeat_ms = welcome.heartbeat_ms
+        self.send(self._protocol.send(welcome))
 
     def go_away(self, reason: str, retry_after_ms: int) -> None:
         if self._protocol.state in (State.OPEN, State.LEAVING):
@@ -229,7 +237,7 @@ class ClientConnection:
         if error.fatal:
             self._hang_up()
 
-    def _fail(self, error: ProtocolError) -> None:
+    def fail(self, error: ProtocolError) -> None:
         logger.info("refused: %s", error)
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
@@ -249,36 +257,6 @@ class ClientConnection:
         """Any request while the broker is leaving."""
         self.engine.check_writable()
 
-    def hello(self, frame: f.Hello) -> None:
-        if self._protocol.failure is not None:
-            return  # what came with it breaks the rules: that is the answer
-        if f.VERSION not in frame.versions:
-            text = f"the client speaks versions {frame.versions[:8]}, this broker {f.VERSION}"
-            self._fail(ProtocolError(ErrorCode.UNSUPPORTED_VERSION, text))
-            return
-        client_id = secrets.token_hex(6) if frame.client_id is None else frame.client_id
-        self.client = client_id.encode()
-        if not 1 <= len(self.client) <= limits.CLIENT_ID_BYTES_MAX or _has_control(client_id):
-            text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of UTF-8 without control characters"
-            self._fail(ProtocolError(ErrorCode.BAD_BODY, text))
-            return
-        if frame.producer is not None:
-            if len(frame.producer) != 2 or max(frame.producer) >= 2**64:
-                self._fail(ProtocolError(ErrorCode.BAD_BODY, "producer is [id, epoch], two u64"))
-                return
-            self.producer = (frame.producer[0], frame.producer[1])
-        self._heartbeat_ms = heartbeat_ms_agreed(frame.heartbeat_ms)
-        features = [name for name in FEATURES if name in frame.features]
-        server = f"outlast/{__version__}"
-        self.send(
-            self._protocol.send(
-                f.Welcome(f.VERSION, client_id, self._heartbeat_ms, clock.now_ms(), features, self._limits(), server)
-            )
-        )
-
-    def _limits(self) -> dict[str, int]:
-        return LIMITS | {"channels": self.engine.config.channels_per_connection}
-
     def ping(self, frame: f.Ping) -> None:
         self.send(f.encode(f.Pong(frame.token)))
 
@@ -286,7 +264,7 @@ class ClientConnection:
         """Hearing it was all it was for."""
 
     def open(self, frame: f.Open) -> None:
-        check_name(frame.channel)
+        check_channel_name(frame.channel)
         full = len(self.channels) >= self.engine.config.channels_per_connection
         channel = self.engine.open(frame.channel, frame.create and not full)
         if full and (channel is None or channel.number not in self.channels):
@@ -315,73 +293,6 @@ class ClientConnection:
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
             self.when_readable(frame.request, channel, lambda: self.send(answer))
 
-    def subscribe(self, frame: f.Subscribe) -> None:
-        channel = self.opened_channel(frame.number)
-        pages.check_start(frame)
-        if frame.cursor is not None:
-            receipts.check_cursor_name(frame.cursor)
-        if frame.number in self.subscriptions:
-            text = f"this connection already reads {channel.name!r}"
-            raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, text)
-        subscription = Subscription(self, channel, 0, 0)
-        subscription.grant(frame.credit)
-        self.subscriptions[frame.number] = subscription
-        standing = self.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
-        if standing is not None:
-            offset = standing.offset
-            self.after_commit(
-                frame.request, lambda: self._start(frame, subscription, pages.after_offset(channel, offset))
-            )
-        elif frame.since_ms is not None:
-            self.find_time(
-                frame.request,
-                channel,
-                frame.since_ms,
-                done=lambda start: self._start(frame, subscription, start),
-                failed=lambda: self.ended(channel),
-            )
-        else:
-            self.when_readable(frame.request, channel, lambda: self._start(frame, subscription, None))
-
-    def _start(self, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
-        channel = subscription.channel
-        if self.subscriptions.get(frame.number) is not subscription:
-            self.refuse(frame.request, ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started"))
-            return
-        try:
-            if channel.dead:
-                raise self._dead_number(frame.number)
-            start = start or pages.start_at(channel, frame)
-        except ProtocolError as error:
-            del self.subscriptions[frame.number]
-            self.refuse(frame.request, error)
-            return
-        subscription.next = start.after + 1
-        channel.readers.add(subscription)
-        answer = f.Subscribed(frame.request, start.after, channel.epoch, channel.first, channel.last, start.resync)
-        self.send(f.encode(answer))
-        if subscription.next > channel.last and subscription.credit > 0:
-            subscription.go_live()
-        else:
-            subscription.go_on()
-            self.engine.feeder.serve(self)
-
-    def unsubscribe(self, frame: f.Unsubscribe) -> None:
-        subscription = self.subscriptions.pop(frame.number, None)
-        if subscription is None:
-            raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"channel number {frame.number} is not subscribed")
-        subscription.end()
-        self.reply(frame.request, {})
-
-    def credit(self, frame: f.Credit) -> None:
-        subscription = self.subscriptions.get(frame.number)
-        if subscription is None:
-            return
-        subscription.grant(frame.credit)
-        if subscription in subscription.channel.readers and not subscription.live:
-            subscription.go_on()
-            self.engine.feeder.serve(self)
-
     # --- small help ---------------------------------------------------------------------------------------
 
     def opened_channel(self, number: int) -> Channel:
@@ -398,7 +309,7 @@ class ClientConnection:
         return ProtocolError(ErrorCode.UNKNOWN_CHANNEL, text)
 
     def named_channel(self, name: str) -> Channel:
-        check_name(name)
+        check_channel_name(name)
         channel = self.engine.open(name, create=False)
         if channel is None:
             raise _unknown(name)
@@ -454,62 +365,21 @@ class ClientConnection:
 
         self.engine.feeder.read(finished, read, self.engine.log, channel.number, *args)
 
-    def find_time(
-        self,
-        request: int,
-        channel: Channel,
-        time_ms: int,
-        done: Callable[[Start], None],
-        failed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """The tail is asked first and remembered, for it may move into chunks while they are being read."""
-        if channel.tail and channel.tail_time(time_ms) >= channel.tail_firsts[0]:
-            done(Start(max(channel.tail_time(time_ms), channel.first - 1)))
-            return
-        before_tail = channel.tail_firsts[0] - 1 if channel.tail else channel.last
-
-        def found(future: Future[Chunk | None]) -> None:
-            if future.exception() is not None:
-                failed()
-            chunk = future.result()
-            after = pages.after_time(chunk.batches, time_ms) if chunk is not None else before_tail
-            done(Start(max(after, channel.first - 1)))
-
-        self.read_aside(request, channel, found, pages.find_time, time_ms)
-
 
 _CLOGGED, _HELD, _POSTPONED = 1, 2, 4
 # Each may take a frame of memory, and a request for it takes next to none.
 PAGES_ASKED_MAX = 4
 
-LIMITS = {
-    "frame_bytes": limits.FRAME_BYTES_MAX,
-    "batch_bytes": limits.BATCH_BYTES_MAX,
-    "batch_records": limits.BATCH_RECORDS_MAX,
-    "channel_name_bytes": limits.CHANNEL_NAME_BYTES_MAX,
-    "client_id_bytes": limits.CLIENT_ID_BYTES_MAX,
-    "record_name_bytes": limits.RECORD_NAME_BYTES_MAX,
-    "record_headers": limits.RECORD_HEADERS_MAX,
-    "credit_bytes": limits.CREDIT_BYTES_MAX,
-    "publishes_remembered": limits.PUBLISHES_REMEMBERED,
-    "producers_remembered": limits.PRODUCERS_REMEMBERED,
-    "page_records": limits.PAGE_RECORDS_MAX,
-    "cursor_name_bytes": limits.CURSOR_NAME_BYTES_MAX,
-    "cursors": limits.CURSORS_MAX,
-    "await_ms": limits.AWAIT_MS_MAX,
-    "awaits": limits.AWAITS_MAX,
-}
-
 HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Malformed: ClientConnection.malformed,
-    f.Hello: ClientConnection.hello,
+    f.Hello: greeting.hello,
     f.Ping: ClientConnection.ping,
     f.Pong: ClientConnection.pong,
     f.Open: ClientConnection.open,
     f.Publish: ClientConnection.publish,
-    f.Subscribe: ClientConnection.subscribe,
-    f.Unsubscribe: ClientConnection.unsubscribe,
-    f.Credit: ClientConnection.credit,
+    f.Subscribe: subscribing.subscribe,
+    f.Unsubscribe: subscribing.unsubscribe,
+    f.Credit: subscribing.credit,
     f.History: history.history,
     f.Info: administration.info,
     f.List: administration.list,
@@ -526,20 +396,6 @@ LEAVING_HANDLERS = {
     frame: handler if frame in (f.Malformed, f.Ping, f.Pong, f.Credit) else ClientConnection.refuse_leaving
     for frame, handler in HANDLERS.items()
 }
-
-
-def check_name(name: str) -> None:
-    """PROTOCOL.md 6.1."""
-    size = len(name.encode())
-    if not 1 <= size <= limits.CHANNEL_NAME_BYTES_MAX:
-        text = f"a channel's name has 1 to {limits.CHANNEL_NAME_BYTES_MAX} bytes, not {size}"
-        raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, text)
-    if _has_control(name):
-        raise ProtocolError(ErrorCode.BAD_CHANNEL_NAME, "a channel's name has no control characters")
-
-
-def _has_control(text: str) -> bool:
-    return any(character < " " or character == "\x7f" for character in text)
 
 
 def _unknown(name: str) -> ProtocolError:

@@ -27,10 +27,11 @@ from .counters import Counters
 from .cursor import Cursors, Waiter
 from .damage import Damaged
 from .feeder import Feeder
+from .group import Group
 from .head import Head
 from .hub import Hub
 from .journal import ENTRY_HEAD
-from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome, Work
+from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
 from .settling import Settling
 from .subscription import Subscription
@@ -50,38 +51,6 @@ CURSORS_WAITING_MAX = 1_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
 TIDY_PAUSE_S = 0.004
 _NO_PRODUCER = (0, 0)
-
-
-class Group:
-    """What one commit will make durable, and what it will release."""
-
-    __slots__ = ("acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "trims", "work")
-
-    def __init__(self) -> None:
-        self.work = Work()
-        self.bytes = 0
-        self.fresh: dict[Channel, tuple[list[int], list[bytes]]] = {}
-        self.acks: dict[ClientConnection, list[int]] = {}
-        self.answers: list[Callable[[], None]] = []
-        self.heads: set[Channel] = set()
-        self.cursors: set[Channel] = set()
-        self.trims: set[Channel] = set()
-        self.moving: list[Channel] = []
-
-    def names(self, channel: Channel) -> bool:
-        """Whether something of this channel waits here that the log does not know yet."""
-        return channel in self.heads or channel in self.trims or channel in self.cursors
-
-    def drop(self, channel: Channel) -> None:
-        """What was to be written of a channel that is deleted now."""
-        self.fresh.pop(channel, None)
-        for channels in (self.heads, self.trims, self.cursors):
-            channels.discard(channel)
-        cursors = self.work.cursors
-        self.work.cursors = {key: cursors[key] for key in cursors if key[0] != channel.number}
-
-    def __bool__(self) -> bool:
-        return bool(self.work or self.acks or self.answers or self.heads or self.trims)
 
 
 class Engine:
@@ -238,6 +207,14 @@ class Engine:
             error = ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing)
             self.after_commit(partial(waiter.miss, error))
 
+    # --- rows ---------------------------------------------------------------------------------------------
+
+    def put_row(self, channel: Channel, key: bytes, value: bytes | None) -> None:
+        """Writes a row beside the channel's log with the next commit; None erases it. Keys: see `log.Work`."""
+        self._group.work.rows[channel.number, key] = value
+        self._group.rows.add(channel)
+        self.wake()
+
     def check_writable(self) -> None:
         if self.refusal is not None:
             raise self.refusal
@@ -248,7 +225,7 @@ class Engine:
         """Accepts a batch into the group that is gathering. Raises ProtocolError (PROTOCOL.md 6.2 to 6.4)."""
         if self.refusal is not None:
             raise self.refusal
-        request, number, sequence, if_offset, batch = frame
+        request, number, sequence, if_offset, fence, batch = frame
         records = check_batch(batch, connection.client)
         producer, epoch = connection.producer or _NO_PRODUCER
         if sequence:

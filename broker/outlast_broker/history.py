@@ -14,6 +14,7 @@ from . import pages
 from .channel import Channel
 from .log import Log
 from .pages import Start
+from .since import find_time
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -28,8 +29,8 @@ def history(connection: ClientConnection, frame: f.History) -> None:
         connection.when_readable(frame.request, channel, lambda: _page_back(connection, frame, channel))
     elif frame.since_ms is not None:
         pages.check_start(frame)
-        connection.find_time(
-            frame.request, channel, frame.since_ms, lambda start: _page(connection, frame, channel, start)
+        find_time(
+            connection, frame.request, channel, frame.since_ms, lambda start: _page(connection, frame, channel, start)
         )
     else:
         pages.check_start(frame)

@@ -6,7 +6,9 @@
               number, 2^64-1 -> head    head.py; sorts behind the newest chunk and shares its page
     journal   id -> value               journal.py
     due       due_ms, number -> ""      what time alone will change
-    doomed    number -> ""              deleted channels whose chunks are still to be erased
+    doomed    number -> ""              deleted channels whose chunks and rows are still to be erased
+    cursors   number, name -> standing  cursor.py
+    rows      number, key -> value      what a session needs beside its log: session.py, leasing.py, claims.py
 
 Keys are big-endian, so their byte order is their number order. Read transactions live within one call:
 a longer one would pin pages and make the file grow. docs/decisions/0001 says why a journal and chunks.
@@ -18,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from operator import itemgetter
 from pathlib import Path
 from struct import Struct
 from typing import ParamSpec, TypeVar
@@ -40,7 +43,9 @@ FORMAT = 1
 _U64 = Struct(">Q")
 _PAIR = Struct(">QQ")
 _HEAD_MARK = 2**64 - 1
-_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors")
+NO_BOUND = 2**63
+CUT_ROWS = 4_096
+_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors", "rows")
 
 
 # What a commit raises when the disk refuses.
@@ -103,9 +108,9 @@ class LmdbLog:
         self._env.reader_check()
         self._gate = _MapGate()
         self._check_format(folder)
-        self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors = (
-            self._env.open_db(name.encode()) for name in _DATABASES
-        )
+        databases = [self._env.open_db(name.encode()) for name in _DATABASES]
+        self._store, self._names, self._chunks, self._journal, self._due, self._doomed, *beside = databases
+        self._cursors, self._rows = beside
         with self._env.begin(db=self._store) as txn:
             self._next: int = _U64.unpack(_get(txn, self._store, b"next") or _U64.pack(1))[0]
         with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
@@ -151,8 +156,11 @@ class LmdbLog:
                 self._cut(txn, cut)
             for due in work.dues:
                 self._set_due(txn, due)
-            for (number, name), standing in sorted(work.cursors.items(), key=_cursor_key):
+            # In the order of their keys neighbours share the pages that are copied.
+            for (number, name), standing in sorted(work.cursors.items(), key=itemgetter(0)):
                 self._set_cursor(txn, _U64.pack(number) + name.encode(), standing)
+            for (number, key), value in sorted(work.rows.items(), key=itemgetter(0)):
+                self._set_row(txn, _U64.pack(number) + key, value)
             oldest = self._forget(txn, oldest, work.forget_journal)
             erasing = self._erase_doomed(txn)
         self._oldest, self._newest = oldest, newest
@@ -169,7 +177,7 @@ class LmdbLog:
             txn.delete(birth.name.encode(), db=self._names)
             txn.delete(head_key, db=self._chunks)
             txn.put(key, b"", db=self._doomed)
-            for cursor, _ in self._cursor_entries(txn, birth.number):
+            for cursor, _ in self._entries(txn, self._cursors, key):
                 txn.delete(cursor, db=self._cursors)
 
     def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
@@ -214,6 +222,12 @@ class LmdbLog:
         else:
             _put(txn, self._cursors, key, _PAIR.pack(*standing))
 
+    def _set_row(self, txn: lmdb.Transaction, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            txn.delete(key, db=self._rows)
+        else:
+            _put(txn, self._rows, key, value)
+
     def _forget(self, txn: lmdb.Transaction, oldest: int, through: int) -> int:
         """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
         end = min(through + 1, oldest + JOURNAL_CUTS)
@@ -226,9 +240,16 @@ class LmdbLog:
             if not doomed.first():
                 return False
             number = _U64.unpack(doomed.key())[0]
-            if not self._cut(txn, Cut(number, _HEAD_MARK)):
+            if not self._cut(txn, Cut(number, _HEAD_MARK)) and not self._cut_rows(txn, number):
                 doomed.delete()
             return doomed.first()
+
+    def _cut_rows(self, txn: lmdb.Transaction, number: int) -> bool:
+        """Whether more is left to erase than one commit should."""
+        entries = self._entries(txn, self._rows, _U64.pack(number), CUT_ROWS)
+        for key, _ in entries:
+            txn.delete(key, db=self._rows)
+        return len(entries) == CUT_ROWS
 
     def _grow(self) -> None:
         with self._gate.alone():
@@ -350,15 +371,27 @@ class LmdbLog:
     @_without_frames
     def cursors(self, number: int) -> dict[str, Standing]:
         with self._reading(self._cursors) as txn:
-            entries = self._cursor_entries(txn, number)
+            entries = self._entries(txn, self._cursors, _U64.pack(number))
         return {key[8:].decode(): Standing(*_PAIR.unpack(_checked(key, stored))) for key, stored in entries}
 
-    def _cursor_entries(self, txn: lmdb.Transaction, number: int) -> list[tuple[bytes, bytes]]:
-        prefix = _U64.pack(number)
+    @_without_frames
+    def row(self, number: int, key: bytes) -> bytes | None:
+        with self._reading(self._rows) as txn:
+            return _get(txn, self._rows, _U64.pack(number) + key)
+
+    @_without_frames
+    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
+        with self._reading(self._rows) as txn:
+            entries = self._entries(txn, self._rows, _U64.pack(number) + prefix)
+        return {key[8:]: _checked(key, stored) for key, stored in entries}
+
+    def _entries(
+        self, txn: lmdb.Transaction, database: lmdb._Database, prefix: bytes, count: int = NO_BOUND
+    ) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
-        with txn.cursor(db=self._cursors) as cursor:
+        with txn.cursor(db=database) as cursor:
             there = cursor.set_range(prefix)
-            while there and bytes(cursor.key()).startswith(prefix):
+            while there and len(found) < count and bytes(cursor.key()).startswith(prefix):
                 found.append((bytes(cursor.key()), bytes(cursor.value())))
                 there = cursor.next()
         return found
@@ -385,7 +418,9 @@ class LmdbLog:
 
     def _databases(self) -> tuple[lmdb._Database, ...]:
         """In the order of the names above."""
-        return self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors
+        return (
+            self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors, self._rows,
+        )  # fmt: skip
 
     def snapshot(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=False)
@@ -425,11 +460,6 @@ def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
         text = f"{folder}/data.mdb is not a store of Outlast's, or its first pages are damaged ({error})"
         raise WrongFormat(f"{text}: restore it from a backup, or give --data another folder") from None
-
-
-def _cursor_key(row: tuple[tuple[int, str], Standing | None]) -> tuple[int, str]:
-    """In the order of their keys neighbours share the pages that are copied."""
-    return row[0]
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:

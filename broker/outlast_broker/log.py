@@ -61,7 +61,9 @@ JOURNAL_CUTS = 64
 class Work:
     """Everything that one commit does, in this order; all of it or nothing."""
 
-    __slots__ = ("births", "cursors", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "tidy")
+    __slots__ = (
+        "births", "cursors", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "rows", "tidy",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.births: list[Creation | Deletion] = []
@@ -72,12 +74,14 @@ class Work:
         self.dues: list[Due] = []
         # By channel number and cursor name; None forgets.
         self.cursors: dict[tuple[int, str], Standing | None] = {}
+        # By channel number and key; None erases. What the key says is its writer's: session.py, leasing.py, claims.py.
+        self.rows: dict[tuple[int, bytes], bytes | None] = {}
         self.forget_journal = 0
         self.tidy = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to write; `tidy` alone asks for a slice of what is left to erase."""
-        parts = (self.births, self.journal, self.moves, self.heads, self.cuts, self.dues, self.cursors)
+        parts = (self.births, self.journal, self.moves, self.heads, self.cuts, self.dues, self.cursors, self.rows)
         return self.tidy or any(parts)
 
 
@@ -133,6 +137,12 @@ class Log(Protocol):
 
     def cursors(self, number: int) -> dict[str, Standing]:
         """All cursors of a channel."""
+
+    def row(self, number: int, key: bytes) -> bytes | None:
+        """One row of a channel; number 0 holds what is looked for over all channels. Raises Damaged."""
+
+    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
+        """A channel's rows whose keys start with `prefix`, in byte order. Raises Damaged."""
 
     def due(self, now_ms: int, count: int) -> list[int]:
         """Numbers of channels whose due time has come."""

@@ -28,6 +28,7 @@ class MemoryLog:
         self._journal: dict[int, bytes] = {}
         self._due: set[tuple[int, int]] = set()
         self._cursors: dict[int, dict[str, Standing]] = {}
+        self._rows: dict[int, dict[bytes, bytes]] = {}
         self._next = 1
         self._newest = 0
         self.failure: Exception | None = None
@@ -40,7 +41,7 @@ class MemoryLog:
                 self._names[birth.head.name] = birth.number
                 self._heads[birth.number] = birth.head
             else:
-                for kept in (self._heads, self._chunks, self._cursors):
+                for kept in (self._heads, self._chunks, self._cursors, self._rows):
                     kept.pop(birth.number, None)
                 del self._names[birth.name]
         if work.journal:
@@ -57,6 +58,8 @@ class MemoryLog:
             self._due |= {(due.new_ms, due.number)} if due.new_ms else set()
         for (number, name), standing in work.cursors.items():
             self._set_cursor(number, name, standing)
+        for (number, key), value in work.rows.items():
+            self._set_row(number, key, value)
         for journal_id in [each for each in self._journal if each <= work.forget_journal]:
             del self._journal[journal_id]
         return Outcome(self._newest, min(self._journal, default=self._newest + 1), erasing=False)
@@ -67,6 +70,13 @@ class MemoryLog:
             kept.pop(name, None)
         else:
             kept[name] = standing
+
+    def _set_row(self, number: int, key: bytes, value: bytes | None) -> None:
+        kept = self._rows.setdefault(number, {})
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = value
 
     def _move(self, move: Move) -> None:
         chunks = [chunk.make(group) for group in move.groups]
@@ -116,6 +126,13 @@ class MemoryLog:
 
     def cursors(self, number: int) -> dict[str, Standing]:
         return dict(self._cursors.get(number, {}))
+
+    def row(self, number: int, key: bytes) -> bytes | None:
+        return self._rows.get(number, {}).get(key)
+
+    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
+        kept = self._rows.get(number, {})
+        return {key: kept[key] for key in sorted(kept) if key.startswith(prefix)}
 
     def due(self, now_ms: int, count: int) -> list[int]:
         return [number for due_ms, number in sorted(self._due) if due_ms <= now_ms][:count]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError, limits
@@ -10,6 +10,7 @@ from outlast_protocol import frames as f
 
 from .channel import Channel
 from .cursor import Waiter
+from .names import check_name
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -61,26 +62,13 @@ def forget(connection: ClientConnection, frame: f.Forget) -> None:
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"offset": offset}))
 
 
-def check_cursor_name(name: str) -> None:
-    if len(name) > limits.CURSOR_NAME_BYTES_MAX or not _is_cursor_name(name):
-        most = limits.CURSOR_NAME_BYTES_MAX
-        raise ProtocolError(ErrorCode.BAD_BODY, f"a cursor's name is 1 to {most} bytes of UTF-8, no control characters")
-
-
-@lru_cache(maxsize=4_096)
-def _is_cursor_name(name: str) -> bool:
-    """Remembered: the same few readers acknowledge again and again."""
-    size = len(name.encode())
-    return 1 <= size <= limits.CURSOR_NAME_BYTES_MAX and not any(each < " " or each == "\x7f" for each in name)
-
-
 def _judged(connection: ClientConnection, frame: f.Ack | f.Await) -> Channel:
     """The channel of a request that names a cursor and an offset. Raises ProtocolError when one cannot be.
 
     What lies beyond `last` was never delivered to anybody, whether it is on its way to disk or not.
     """
     channel = connection.opened_channel(frame.number)
-    check_cursor_name(frame.cursor)
+    check_name("a cursor's name", frame.cursor, limits.CURSOR_NAME_BYTES_MAX)
     if frame.offset > channel.last:
         text = f"offset {frame.offset} is ahead of the last one, {channel.last}"
         raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)

@@ -7,13 +7,13 @@ touches the rest, so the checksum that the publisher computed is the one that th
      4  u32 crc            CRC-32 of everything from byte 24 on
      8  u64 offset         of the first record        } zero until the broker
     16  u64 time_ms        when it was accepted       } stamps the batch
-    24  u8  kind           0: records
+    24  u8  kind           0: records, 1: session records, 2: a tile
     25  u8  client_length
     26  u16 zero
     28  u32 count          records, at least 1
     32  u32 labels_length
     36      client         client_id of the publisher, UTF-8
-            labels         msgpack array of [encoding, name?, headers?]; empty: one label [0]
+            labels         msgpack array of [encoding, name?, headers?, operation?, ttl_ms?]; empty: one label [0]
             lengths        u32[count]                 of each record's data
             label_index    u16[count]                 only when there is more than one label
             data           the records' data, end to end
@@ -24,11 +24,11 @@ Vectors come up front so that checking a batch takes a few calls into C, whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgpack
@@ -41,6 +41,7 @@ from .limits import (
     RECORD_HEADERS_MAX,
     RECORD_NAME_BYTES_MAX,
 )
+from .operations import WHOLE_MAX, Operation, operation_row, read_operation
 from .words import pack_words, read_words
 
 HEAD = Struct("<IIQQBBHII")
@@ -51,12 +52,18 @@ HEAD_BYTES = HEAD.size
 _head: Callable[[bytes, int], tuple[int, int, int, int, int, int, int, int, int]] = HEAD.unpack_from
 STAMP_BYTES = STAMP.size
 KIND_RECORDS = 0
+KIND_SESSION = 1
+KIND_TILE = 2
 # Only small label tables are remembered: what a peer can make us keep stays around 20 MB.
 _LABELS_KEPT_BYTES_MAX = 512
 _LABELS_KEPT = 1_024
+_LABEL_ITEMS_MAX = 5
 
 Data = bytes | str | int | float | bool | None | list["Data"] | dict[str, "Data"]
 Headers = Mapping[str, str]
+HeaderItems: TypeAlias = tuple[tuple[str, str], ...]
+# What makes labels equal: encoding, name, sorted headers; operation and ttl_ms in session records.
+LabelKey: TypeAlias = tuple[int, str | None, HeaderItems] | tuple[int, str | None, HeaderItems, Operation | None, int]
 
 
 class Encoding(IntEnum):
@@ -73,6 +80,8 @@ class Label(NamedTuple):
     encoding: int
     name: str | None
     headers: Mapping[str, str]
+    operation: Operation | None = None
+    ttl_ms: int = 0
 
 
 class Record(NamedTuple):
@@ -85,6 +94,8 @@ class Record(NamedTuple):
     headers: Mapping[str, str]
     encoding: int
     data: bytes
+    operation: Operation | None = None
+    ttl_ms: int = 0
 
     def decoded(self) -> Data:
         """What was published. Raises ValueError when data that claims to be JSON is not."""
@@ -139,27 +150,31 @@ def encode_batch(client_id: str, records: Sequence[tuple[Data, str | None, Heade
     """An unstamped batch of (data, name, headers). Raises ProtocolError when it breaks a limit."""
     if not 1 <= len(records) <= BATCH_RECORDS_MAX:
         raise _bad(f"{len(records)} records in a batch, allowed are 1 to {BATCH_RECORDS_MAX}")
-    labels: dict[tuple[object, ...], int] = {}
-    index: list[int] = []
-    datas: list[bytes] = []
+    rows: list[tuple[LabelKey, bytes]] = []
     for data, name, headers in records:
         encoding, raw = encode_data(data)
-        label = (int(encoding), name, tuple(sorted(headers.items())) if headers else ())
-        index.append(labels.setdefault(label, len(labels)))
-        datas.append(raw)
-    packed = _pack_labels(labels)
+        rows.append(((int(encoding), name, tuple(sorted(headers.items())) if headers else ()), raw))
+    return encode_labelled(client_id, rows)
+
+
+def encode_labelled(client_id: str, rows: Sequence[tuple[LabelKey, bytes]]) -> bytes:
+    """An unstamped batch of (label, raw data); its kind is what the labels ask for."""
+    labels: dict[LabelKey, int] = {}
+    index = [labels.setdefault(label, len(labels)) for label, _ in rows]
+    datas = [data for _, data in rows]
     vectors = pack_words("I", map(len, datas)) + (pack_words("H", index) if len(labels) > 1 else b"")
-    return assemble(client_id.encode(), packed, len(records), b"".join((vectors, *datas)))
+    kind = KIND_SESSION if any(len(label) > 3 for label in labels) else KIND_RECORDS
+    return assemble(client_id.encode(), pack_labels(labels), len(rows), b"".join((vectors, *datas)), kind)
 
 
-def assemble(client: bytes, labels: bytes, count: int, rest: bytes) -> bytes:
+def assemble(client: bytes, labels: bytes, count: int, rest: bytes, kind: int = KIND_RECORDS) -> bytes:
     """The unstamped batch with these parts; `rest` is vectors and data."""
     if len(client) > CLIENT_ID_BYTES_MAX:
         raise _bad(f"the client_id has {len(client)} bytes, allowed are {CLIENT_ID_BYTES_MAX}")
     length = HEAD_BYTES + len(client) + len(labels) + len(rest)
     if length > BATCH_BYTES_MAX:
         raise _bad(f"the batch has {length} bytes, allowed are {BATCH_BYTES_MAX}")
-    tail = HEAD.pack(0, 0, 0, 0, KIND_RECORDS, len(client), 0, count, len(labels))[STAMP_BYTES:]
+    tail = HEAD.pack(0, 0, 0, 0, kind, len(client), 0, count, len(labels))[STAMP_BYTES:]
     covered = b"".join((tail, client, labels, rest))
     return STAMP.pack(length, crc32(covered), 0, 0) + covered
 
@@ -179,7 +194,7 @@ def check_batch(batch: bytes, client: bytes) -> int:
         raise _bad("offset, time and reserved must be zero until the broker stamps them")
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
-    if kind != KIND_RECORDS:
+    if kind > KIND_SESSION:
         raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
     _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
     return count
@@ -200,15 +215,17 @@ def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> in
 
 def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
     """Checks what lies between the stamp and the label index: (labels, bytes of data that it promises)."""
-    _, client_length, _, count, labels_length = _FRONT.unpack_from(front)
+    kind, client_length, _, count, labels_length = _FRONT.unpack_from(front)
     labels_start = _FRONT.size + client_length
     lengths_start = labels_start + labels_length
     if not 1 <= count <= BATCH_RECORDS_MAX or lengths_start + 4 * count > len(front):
         raise _bad(f"count is {count}: allowed are 1 to {BATCH_RECORDS_MAX}, and as many as the bytes hold")
     if front[_FRONT.size : labels_start] != client:
         raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
-    labels = len(read_labels(front[labels_start:lengths_start]))
-    return labels, sum(read_words("I", front, lengths_start, len(front)))
+    labels = read_labels(front[labels_start:lengths_start])
+    if kind == KIND_RECORDS and any(label.operation or label.ttl_ms for label in labels):
+        raise _bad("operations and ttl_ms are for batches of kind 1")
+    return len(labels), sum(read_words("I", front, lengths_start, len(front)))
 
 
 # One publisher's messages are much alike: a few fronts come again and again.
@@ -247,7 +264,7 @@ def _unpack_rows(packed: bytes) -> list[object]:
     if count > min(len(packed), BATCH_RECORDS_MAX):
         raise ValueError("more labels than bytes or records")
     unpacker = msgpack.Unpacker(
-        max_buffer_size=len(packed), max_array_len=3, max_map_len=RECORD_HEADERS_MAX, max_ext_len=0
+        max_buffer_size=len(packed), max_array_len=_LABEL_ITEMS_MAX, max_map_len=RECORD_HEADERS_MAX, max_ext_len=0
     )
     unpacker.feed(packed[start:])
     rows = [unpacker.unpack() for _ in range(count)]
@@ -276,15 +293,25 @@ def _read_label(row: object) -> Label:
             label = Label(encoding, name, _NO_HEADERS)
         case [int(encoding), str() | None as name, dict(headers)]:
             label = Label(encoding, name, headers)
+        case [int(encoding), str() | None as name, dict(headers), operation]:
+            label = Label(encoding, name, headers, _read_operation(operation))
+        case [int(encoding), str() | None as name, dict(headers), operation, int(ttl_ms)] if 0 < ttl_ms <= WHOLE_MAX:
+            label = Label(encoding, name, headers, _read_operation(operation), ttl_ms)
         case _:
-            raise _bad("a label is [encoding], [encoding, name] or [encoding, name, headers]")
+            raise _bad("a label is [encoding, name, headers, operation, ttl_ms] or a beginning of that")
     if type(label.encoding) is not int or label.encoding not in DECODERS:
         raise _bad(f"encoding {label.encoding} is not known: 0 bytes, 1 text, 2 JSON")
     if len((label.name or "").encode()) > RECORD_NAME_BYTES_MAX:
         raise _bad(f"a record's name is longer than {RECORD_NAME_BYTES_MAX} bytes")
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in label.headers.items()):
         raise _bad("headers map text to text")
+    if label.operation is not None and label.ttl_ms:
+        raise _bad("an operation has no time to live")
     return label
+
+
+def _read_operation(row: object) -> Operation | None:
+    return None if row is None else read_operation(row)
 
 
 def spans(batches: bytes, start: int = 0) -> Iterator[Span]:
@@ -309,9 +336,12 @@ def read_records(batches: bytes) -> list[Record]:
 
 
 def _read_batch(batch: bytes, records: list[Record]) -> None:
-    _, crc, offset, time_ms, _, client_length, _, count, labels_length = _head(batch, 0)
+    _, crc, offset, time_ms, kind, client_length, _, count, labels_length = _head(batch, 0)
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum")
+    if kind == KIND_TILE:
+        records += read_records(batch[HEAD_BYTES:])
+        return
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
     index_start = lengths_start + 4 * count
@@ -321,24 +351,32 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
     labels = read_labels(batch[labels_start:lengths_start])
     index = read_words("H", batch, index_start, position) if len(labels) > 1 else bytes(count)
     for length, which in zip(read_words("I", batch, lengths_start, index_start), index, strict=True):
-        encoding, name, headers = labels[which]
+        encoding, name, headers, operation, ttl_ms = labels[which]
         data = batch[position : position + length]
-        records.append(Record(offset, time_ms, client_id, name, headers, encoding, data))
+        records.append(Record(offset, time_ms, client_id, name, headers, encoding, data, operation, ttl_ms))
         offset += 1
         position += length
 
 
-def _pack_labels(labels: dict[tuple[object, ...], int]) -> bytes:
-    rows = []
-    for encoding, name, headers in labels:
-        assert isinstance(headers, tuple)
-        row = [encoding, name, dict(headers)] if headers else [encoding, name]
-        rows.append(row if row != [encoding, None] else [encoding])
+def pack_labels(labels: Iterable[LabelKey]) -> bytes:
+    """The label table. Raises ProtocolError when a label breaks a limit."""
+    rows = [_label_row(label) for label in labels]
     if rows == [[Encoding.BYTES]]:
         return b""
     packed: bytes = msgpack.packb(rows)
     read_labels(packed)
     return packed
+
+
+def _label_row(label: LabelKey) -> list[object]:
+    """As short as its meaning allows."""
+    if len(label) == 3:
+        encoding, name, headers = label
+        row: list[object] = [encoding, name, dict(headers)] if headers else [encoding, name]
+        return row if row != [encoding, None] else [encoding]
+    encoding, name, headers, operation, ttl_ms = label
+    row = [encoding, name, dict(headers), None if operation is None else operation_row(operation)]
+    return [*row, ttl_ms] if ttl_ms else row
 
 
 def _bad(message: str) -> ProtocolError:

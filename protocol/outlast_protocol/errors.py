@@ -41,6 +41,12 @@ class ErrorCode(IntEnum):
     CLIENT_MISMATCH = 36
     CURSOR_BEHIND = 37
     UNKNOWN_CURSOR = 38
+    UNKNOWN_MESSAGE = 39
+    MESSAGE_CLOSED = 40
+    FOREIGN_MESSAGE = 41
+    VERSION_MISMATCH = 42
+    NOT_A_NUMBER = 43
+    LEASE_HELD = 44
     # The broker's own state.
     READ_ONLY = 60
     GOING_AWAY = 61
@@ -80,12 +86,20 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.STALE_EPOCH: ErrorTraits(False, False, "the channel was recreated: start again from `earliest`"),
     ErrorCode.TRIMMED: ErrorTraits(False, False, "start from `first`: what came before is past retention"),
     ErrorCode.SEQUENCE_GAP: ErrorTraits(True, False, "resend from sequence `expected` on, in order"),
-    ErrorCode.FENCED: ErrorTraits(False, False, "a newer epoch of this producer writes here: stop this one"),
+    ErrorCode.FENCED: ErrorTraits(False, False, "somebody newer has taken this over: stop this one"),
     ErrorCode.CREDIT_OVERFLOW: ErrorTraits(False, False, "keep the sum of unused credit below 2^31 bytes"),
     ErrorCode.LIMIT_EXCEEDED: ErrorTraits(False, False, "stay below the limit that `limit` names"),
     ErrorCode.CLIENT_MISMATCH: ErrorTraits(False, False, "stamp batches with the client_id from WELCOME"),
     ErrorCode.CURSOR_BEHIND: ErrorTraits(True, False, "wait again, or go on without: it has reached `offset`"),
     ErrorCode.UNKNOWN_CURSOR: ErrorTraits(False, False, "CURSORS lists those that exist; ACK makes one"),
+    ErrorCode.UNKNOWN_MESSAGE: ErrorTraits(
+        False, False, "a message is named by the offset of the record that opened it"
+    ),
+    ErrorCode.MESSAGE_CLOSED: ErrorTraits(False, False, "open a new message; one that was interrupted can be reopened"),
+    ErrorCode.FOREIGN_MESSAGE: ErrorTraits(False, False, "only its writer changes a message: its lease, or its client"),
+    ErrorCode.VERSION_MISMATCH: ErrorTraits(False, False, "read the value at `version`, decide again"),
+    ErrorCode.NOT_A_NUMBER: ErrorTraits(False, False, "set the key to a whole number within 2^53 first"),
+    ErrorCode.LEASE_HELD: ErrorTraits(True, False, "wait `retry_after_ms`, or take it over"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),
     ErrorCode.GOING_AWAY: ErrorTraits(True, False, "reconnect after `retry_after_ms`"),
     ErrorCode.DAMAGED: ErrorTraits(False, False, "stored bytes fail their checksum: restore them from a backup"),

@@ -18,6 +18,28 @@ import msgpack
 from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
 from .errors import ErrorCode, ProtocolError
 from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
+from .session_frames import (
+    Abandon,
+    Attach,
+    Attached,
+    Claim,
+    Claims,
+    Enter,
+    Ephemeral,
+    Extend,
+    Lease,
+    Leases,
+    Leave,
+    Members,
+    Message,
+    Presence,
+    Release,
+    Renew,
+    Settle,
+    State,
+    Unwatch,
+    Watch,
+)
 from .words import pack_words, read_words
 
 HEADER = Struct("<IBBH")
@@ -100,12 +122,13 @@ class Opened(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """`sequence` 0 asks for no deduplication; `if_offset` UNCONDITIONAL asks for no condition."""
+    """`sequence` 0 asks for no deduplication, `if_offset` UNCONDITIONAL for no condition, `fence` 0 for no lease."""
 
     request: int
     number: int
     sequence: int
     if_offset: int
+    fence: int
     batch: bytes
 
 
@@ -184,6 +207,7 @@ class History(NamedTuple):
     last: int | None = None
     since_ms: int | None = None
     backwards: bool = False
+    fold: bool = False
 
 
 class Page(NamedTuple):
@@ -288,6 +312,10 @@ Frame: TypeAlias = (
     | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
     | History | Page | Info | List | Delete | Truncate | Configure | Reply
     | Ack | Await | Cursors | Forget
+    | Attach | Attached | Ephemeral | Message | State
+    | Enter | Leave | Members | Watch | Unwatch | Presence
+    | Lease | Renew | Release | Leases
+    | Claim | Settle | Extend | Abandon | Claims
 )  # fmt: skip
 UNCONDITIONAL = 2**64 - 1
 
@@ -306,17 +334,18 @@ class FrameSpec(NamedTuple):
 # --- fixed bodies -----------------------------------------------------------------------------------------
 
 _TOKEN = Struct("<8xQ")
-_PUBLISH = Struct("<8xIQQQ")
+_PUBLISH = Struct("<8xIQQQQ")
 _CREDIT = Struct("<8xQI")
 _DELIVER = Struct("<8xQ")
 _PAGE = Struct("<8xIQQQQ")
+_EPHEMERAL = Struct("<8xIQ")
 _DUPLICATE = 1 << 32
 # Makes a NamedTuple from a tuple without a call into Python: PUBLISH is what most frames are.
 _new_tuple = tuple.__new__
 
 
 def _decode_publish(data: bytes, start: int, end: int) -> Publish:
-    return _new_tuple(Publish, (*_PUBLISH.unpack_from(data, start), data[start + 36 : end]))
+    return _new_tuple(Publish, (*_PUBLISH.unpack_from(data, start), data[start + 44 : end]))
 
 
 def _decode_published(data: bytes, start: int, end: int) -> Published:
@@ -350,6 +379,11 @@ def _decode_deliver(data: bytes, start: int, end: int) -> Deliver:
 def _decode_page(data: bytes, start: int, end: int) -> Page:
     request, low, high, first, last = _PAGE.unpack_from(data, start)
     return Page(request, low, high, first, last, data[start + 44 : end])
+
+
+def _decode_ephemeral(data: bytes, start: int, end: int) -> Ephemeral:
+    request, number = _EPHEMERAL.unpack_from(data, start)
+    return Ephemeral(request, number, data[start + 20 : end])
 
 
 def deliver_head(number: int, batches_bytes: int) -> bytes:
@@ -494,16 +528,20 @@ SPECS = (
     _map(0x10, Open, Role.CLIENT),
     _map(0x11, Opened, Role.BROKER),
     FrameSpec(PUBLISH, Publish, Role.CLIENT, FRAME_BYTES_MAX,
-              lambda f: _PUBLISH.pack(*f[:4])[8:] + f.batch, _decode_publish),
+              lambda f: _PUBLISH.pack(*f[:5])[8:] + f.batch, _decode_publish),
     FrameSpec(PUBLISHED, Published, Role.BROKER, FRAME_BYTES_MAX, _encode_published, _decode_published),
     _map(0x14, Subscribe, Role.CLIENT),
     _map(0x15, Subscribed, Role.BROKER),
     _map(0x16, Unsubscribe, Role.CLIENT),
+    _map(0x17, Attach, Role.CLIENT),
     FrameSpec(0x18, Credit, Role.CLIENT, 20, lambda f: _CREDIT.pack(*f)[8:],
               lambda data, start, end: Credit(*_CREDIT.unpack_from(data, start))),
     FrameSpec(DELIVER, Deliver, Role.BROKER, FRAME_BYTES_MAX,
               lambda f: _DELIVER.pack(f.number)[8:] + f.batches, _decode_deliver),
     _map(0x1A, Resync, Role.BROKER),
+    FrameSpec(0x1B, Attached, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Attached)),
+    FrameSpec(0x1C, Ephemeral, _BOTH, CONTROL_FRAME_BYTES_MAX,
+              lambda f: _EPHEMERAL.pack(f.request, f.number)[8:] + f.batch, _decode_ephemeral),
     _map(0x20, History, Role.CLIENT),
     FrameSpec(0x21, Page, Role.BROKER, FRAME_BYTES_MAX,
               lambda f: _PAGE.pack(*f[:5])[8:] + f.batches, _decode_page),
@@ -512,18 +550,35 @@ SPECS = (
     _map(0x24, Delete, Role.CLIENT),
     _map(0x25, Truncate, Role.CLIENT),
     _map(0x26, Configure, Role.CLIENT),
+    _map(0x27, Message, Role.CLIENT),
+    _map(0x28, State, Role.CLIENT),
     FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Reply, PAGE_RECORDS_MAX)),
     _map(0x30, Ack, Role.CLIENT),
     _map(0x31, Await, Role.CLIENT),
     _map(0x32, Cursors, Role.CLIENT),
     _map(0x33, Forget, Role.CLIENT),
+    _map(0x40, Enter, Role.CLIENT),
+    _map(0x41, Leave, Role.CLIENT),
+    _map(0x42, Members, Role.CLIENT),
+    _map(0x43, Watch, Role.CLIENT),
+    _map(0x44, Unwatch, Role.CLIENT),
+    FrameSpec(0x45, Presence, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Presence)),
+    _map(0x50, Lease, Role.CLIENT),
+    _map(0x51, Renew, Role.CLIENT),
+    _map(0x52, Release, Role.CLIENT),
+    _map(0x53, Leases, Role.CLIENT),
+    _map(0x58, Claim, Role.CLIENT),
+    _map(0x59, Settle, Role.CLIENT),
+    _map(0x5A, Extend, Role.CLIENT),
+    _map(0x5B, Abandon, Role.CLIENT),
+    _map(0x5C, Claims, Role.CLIENT),
 )  # fmt: skip
 BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
 BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}
 BYTES_MIN: dict[int, int] = {
     spec.number: {
-        "Hello": 12, "Ping": 16, "Pong": 16, "Publish": 36 + BATCH_HEAD_BYTES, "Published": 24,
-        "Credit": 20, "Deliver": 16 + BATCH_HEAD_BYTES, "Page": 44,
+        "Hello": 12, "Ping": 16, "Pong": 16, "Publish": 44 + BATCH_HEAD_BYTES, "Published": 24,
+        "Credit": 20, "Deliver": 16 + BATCH_HEAD_BYTES, "Page": 44, "Ephemeral": 20 + BATCH_HEAD_BYTES,
     }.get(spec.cls.__name__, 12 if _with_request(spec.cls) else 8)
     for spec in SPECS
 }  # fmt: skip

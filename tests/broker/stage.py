@@ -167,7 +167,7 @@ class Actor:
 
     def publishing(self, number: int, *datas: Data, sequence: int = 0, if_offset: int = UNCONDITIONAL) -> Publish:
         batch = encode_batch(self.id, [(data, None, None) for data in datas])
-        return Publish(self.request(), number, sequence, if_offset, batch)
+        return Publish(self.request(), number, sequence, if_offset, 0, batch)
 
     def subscribing(self, number: int, credit: int = 1 << 20, **start: Any) -> Subscribe:
         return Subscribe(self.request(), number, credit, **(start or {"start": "earliest"}))

@@ -266,7 +266,7 @@ BAD_BATCHES: dict[str, tuple[bytes, ErrorCode]] = {
 @pytest.mark.parametrize("data, code", BAD_BATCHES.values(), ids=BAD_BATCHES)
 def test_a_bad_batch_is_refused_and_leaves_no_trace(alice: RawClient, room: str, data: bytes, code: ErrorCode) -> None:
     number = alice.open(room).number
-    error = alice.refused(Publish(90, number, 1, UNCONDITIONAL, data), code)
+    error = alice.refused(Publish(90, number, 1, UNCONDITIONAL, 0, data), code)
     assert error.detail == ({"kind": 1} if code is ErrorCode.UNSUPPORTED_KIND else {})
     assert alice.publish(number, "x", sequence=1) == (1, False), "its sequence is free, and so is its offset"
 

@@ -72,8 +72,8 @@ VARIANTS: dict[str, Frame] = {
     "channel name in UTF-8": Open(U32_MAX, "Zoë/会話/😀"),
     "empty channel": Opened(1, 9, U64_MAX, 1, 0),
     "everything at its highest": Opened(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX),
-    "no sequence, no condition": Publish(2, 9, 0, UNCONDITIONAL, BATCH),
-    "only into an empty channel": Publish(2, 9, U64_MAX - 1, 0, BATCH),
+    "no sequence, no condition": Publish(2, 9, 0, UNCONDITIONAL, 0, BATCH),
+    "only into an empty channel": Publish(2, 9, U64_MAX - 1, 0, U64_MAX, BATCH),
     "a duplicate, and one forgotten": Published([(2, 41, True), (3, 0, True)]),
     "many": Published([(n, 2**53 + n, n % 2 == 0) for n in range(1, 9)]),
     "from the earliest": Subscribe(3, 9, 0, start="earliest"),
@@ -138,7 +138,7 @@ def frame_rows() -> Iterable[Row]:
 def frame_row(name: str, data: bytes, frame: Frame, ours: bool) -> Row:
     return {
         "name": name,
-        "from": "both" if kind_of(frame) in {"PING", "PONG"} else sender_of(frame),
+        "from": "both" if kind_of(frame) in {"PING", "PONG", "EPHEMERAL"} else sender_of(frame),
         "type": kind_of(frame),
         "hex": data.hex(),
         "fields": frame_to_json(frame),
@@ -270,7 +270,7 @@ def header_rows() -> Iterable[Row]:
     yield bad("half an acknowledgement", "broker", State.OPEN, "bad_frame", header(32, 0x13) + bytes(24))
     yield bad("a flag is set", "client", State.OPEN, "bad_frame", header(16, 0x03, flags=0x80))
     yield bad("reserved bits are set", "client", State.OPEN, "bad_frame", header(16, 0x03, reserved=1))
-    for number in (0x00, 0x07, 0x17, 0x34, 0xFF):
+    for number in (0x00, 0x07, 0x1D, 0x34, 0xFF):
         yield bad(f"unknown frame 0x{number:02x}", "client", State.OPEN, "unknown_frame", header(16, number))
 
 

@@ -105,7 +105,7 @@ def test_numbers_and_classes_are_not_used_twice() -> None:
     [
         Ping(U64_MAX),
         Credit(U64_MAX, U32_MAX),
-        Publish(U32_MAX, U64_MAX, U64_MAX, U64_MAX, BATCH),
+        Publish(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, BATCH),
         Page(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, b""),
         Published([(U32_MAX, U64_MAX, True)]),
         Published([(0, 0, True), (U32_MAX, 0, False)]),
@@ -296,7 +296,7 @@ def test_a_welcome_that_says_nothing_valid_ends_the_connection() -> None:
     [
         (Hello([1], agent="a" * 20_000), limits.HELLO_BYTES_MAX),
         (Open(1, "c" * 70_000), limits.CONTROL_FRAME_BYTES_MAX),
-        (Publish(1, 1, 0, 0, bytes(limits.FRAME_BYTES_MAX)), limits.FRAME_BYTES_MAX),
+        (Publish(1, 1, 0, 0, 0, bytes(limits.FRAME_BYTES_MAX)), limits.FRAME_BYTES_MAX),
         (Reply(1, {"text": "x" * limits.FRAME_BYTES_MAX}), limits.FRAME_BYTES_MAX),
     ],
     ids=["HELLO", "OPEN", "PUBLISH", "REPLY"],
@@ -309,5 +309,5 @@ def test_a_frame_too_long_is_refused_where_it_is_made(frame: Frame, limit: int) 
 
 def test_the_longest_batch_fits_every_frame_that_carries_it() -> None:
     longest = batch.assemble(b"c", b"", 1, bytes(limits.BATCH_BYTES_MAX - batch.HEAD_BYTES - 1))
-    for frame in (Publish(1, 1, 0, 0, longest), Deliver(1, longest), Page(1, 1, 1, 1, 1, longest)):
+    for frame in (Publish(1, 1, 0, 0, 0, longest), Deliver(1, longest), Page(1, 1, 1, 1, 1, longest)):
         assert len(encode(frame)) <= limits.FRAME_BYTES_MAX

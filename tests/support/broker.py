@@ -99,7 +99,7 @@ class RawClient:
 
     def publishing(self, number: int, *datas: Data, sequence: int = 0, if_offset: int = UNCONDITIONAL) -> Publish:
         """The frame that publishes `datas` as one batch."""
-        return Publish(self.request(), number, sequence, if_offset, self.batch(*datas))
+        return Publish(self.request(), number, sequence, if_offset, 0, self.batch(*datas))
 
     def ask(self, frame: Any) -> Any:
         """Sends a request; returns its answer. What else came before it stays to be taken."""

@@ -28,6 +28,8 @@ def to_json(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return value if value <= EXACT_MAX else str(value)
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
     if isinstance(value, str):
         assert not _BIG.fullmatch(value), "a text of digits only would be read as a number"
         return value
@@ -39,6 +41,8 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any) -> Any:
     if isinstance(value, str):
         return int(value) if _BIG.fullmatch(value) else value
+    if isinstance(value, dict) and value.keys() == {"bytes"}:
+        return bytes.fromhex(value["bytes"])
     if isinstance(value, dict):
         return {key: from_json(item) for key, item in value.items()}
     return [from_json(item) for item in value] if isinstance(value, list) else value

@@ -26,7 +26,7 @@ DIAL_TIMEOUT_MS = 10_000
 LEAVE_TIMEOUT_MS = 5_000
 CLOSE_TIMEOUT_MS = 1_000
 REQUEST_MAX = 2**32 - 1
-PUBLISH_HEAD_BYTES = 36
+PUBLISH_HEAD_BYTES = 44
 AGENT = "outlast-python/0.1.0"
 
 _log = logging.getLogger("outlast")

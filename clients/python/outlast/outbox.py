@@ -60,30 +60,34 @@ class Outbox:
 
     # --- taking -------------------------------------------------------------------------------------------
 
-    def offer(self, lane: Lane, rows: Sequence[Row], if_offset: int | None, alone: bool = False) -> Ticket:
+    def offer(
+        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0
+    ) -> Ticket:
         """Queues one publish. Raises BufferFull, TooLarge or Closed, and then nothing was taken."""
-        entry = self._entry(rows, if_offset, alone)
+        entry = self._entry(rows, if_offset, alone, fence)
         if not self._fits(entry.held_bytes):
             raise BufferFull(f"{self._held_bytes} bytes wait to be acknowledged of {self._buffer_bytes}")
         self._held_bytes += entry.held_bytes
         return self._accept(lane, entry)
 
-    async def admit(self, lane: Lane, rows: Sequence[Row], if_offset: int | None, alone: bool = False) -> Ticket:
+    async def admit(
+        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0
+    ) -> Ticket:
         """As `offer`, but waits for room when the client was made so; first come, first served."""
         if not self._waits:
-            return self.offer(lane, rows, if_offset, alone)
-        entry = self._entry(rows, if_offset, alone)
+            return self.offer(lane, rows, if_offset, alone, fence)
+        entry = self._entry(rows, if_offset, alone, fence)
         if self._fits(entry.held_bytes):
             self._held_bytes += entry.held_bytes
         else:
             await self._room(entry.held_bytes)
         return self._accept(lane, entry)
 
-    def _entry(self, rows: Sequence[Row], if_offset: int | None, alone: bool) -> Entry[Ticket]:
+    def _entry(self, rows: Sequence[Row], if_offset: int | None, alone: bool, fence: int) -> Entry[Ticket]:
         if self._closed:
             raise Closed("this client is closed, or not open yet")
         ticket: Ticket = self._loop.create_future()
-        entry = Entry(rows, ticket, if_offset, alone)
+        entry = Entry(rows, ticket, if_offset, alone, fence)
         check_size(entry, self._link.bounds)
         return entry
 
@@ -158,7 +162,9 @@ class Outbox:
 
     def _frame(self, outgoing: Outgoing[Ticket], life: Life) -> Callable[[int], Frame]:
         batch = outgoing.bytes_for(self._link.bounds.client_id)
-        return lambda request: Publish(request, life.number, outgoing.sequence, outgoing.if_offset, batch)
+        return lambda request: Publish(
+            request, life.number, outgoing.sequence, outgoing.if_offset, outgoing.fence, batch
+        )
 
     # --- answers ------------------------------------------------------------------------------------------
 

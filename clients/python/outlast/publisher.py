@@ -25,7 +25,12 @@ HELD_BYTES = 256
 _LABEL_TABLE_HEAD_BYTES = 3
 _HEAD_BYTES_MAX = HEAD_BYTES + CLIENT_ID_BYTES_MAX + _LABEL_TABLE_HEAD_BYTES
 # A refusal with one of these is the fault of one message, not of those that happened to go with it.
-_FAULT_OF_ONE = frozenset({"bad_batch", "limit_exceeded", "unsupported_kind", "frame_too_large"})
+_FAULT_OF_ONE = frozenset(
+    {
+        "bad_batch", "foreign_message", "frame_too_large", "limit_exceeded", "message_closed", "not_a_number",
+        "unknown_message", "unsupported_kind", "version_mismatch",
+    }
+)  # fmt: skip
 
 
 class Bounds(NamedTuple):
@@ -38,16 +43,18 @@ class Bounds(NamedTuple):
 
 class Entry(Generic[Ticket]):
     """One call of publish. `ticket` is the caller's and not looked into; `alone` keeps its batch its own.
+    `fence` is the token of the lease that it is published under, 0: none.
 
     `bytes_max` is what it adds to a batch at most, `held_bytes` what it counts for while it waits.
     """
 
-    __slots__ = ("alone", "bytes_max", "held_bytes", "if_offset", "rows", "ticket")
+    __slots__ = ("alone", "bytes_max", "fence", "held_bytes", "if_offset", "rows", "ticket")
 
-    def __init__(self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool) -> None:
+    def __init__(self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool, fence: int = 0) -> None:
         self.rows = rows
         self.ticket = ticket
         self.if_offset = UNCONDITIONAL if if_offset is None else if_offset
+        self.fence = fence
         self.alone = alone or if_offset is not None
         self.bytes_max = row_bytes_max(rows[0]) if len(rows) == 1 else sum(map(row_bytes_max, rows))
         self.held_bytes = self.bytes_max + HELD_BYTES * len(rows)
@@ -68,12 +75,21 @@ class Outgoing(Generic[Ticket]):
     def if_offset(self) -> int:
         return self.entries[0].if_offset
 
+    @property
+    def fence(self) -> int:
+        return self.entries[0].fence
+
     def bytes_for(self, client_id: str) -> bytes:
         """Encoded once, unless another connection gave the client another name."""
         if client_id != self._client_id:
             self._bytes = encode_rows(client_id, [row for entry in self.entries for row in entry.rows])
             self._client_id = client_id
         return self._bytes
+
+
+def _may_join(entry: Entry[Ticket], following: Entry[Ticket]) -> bool:
+    """Whether both can go in one batch."""
+    return not entry.alone and not following.alone and entry.fence == following.fence
 
 
 class Publisher(Generic[Ticket]):
@@ -110,7 +126,7 @@ class Publisher(Generic[Ticket]):
         queue = self._queue
         taken = [queue.popleft()]
         size = HEAD_BYTES + len(bounds.client_id.encode()) + _LABEL_TABLE_HEAD_BYTES + taken[0].bytes_max
-        while queue and not taken[-1].alone and not queue[0].alone and len(taken) < bounds.batch_records:
+        while queue and _may_join(taken[-1], queue[0]) and len(taken) < bounds.batch_records:
             size += queue[0].bytes_max
             if size > bounds.batch_bytes:
                 break

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from outlast_protocol import Data, Encoding, Headers, Position
 from outlast_protocol import Record as StoredRecord
+from outlast_protocol.operations import Operation
 
 _UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_HEADERS: Headers = MappingProxyType({})
@@ -19,7 +20,8 @@ class Record(NamedTuple):
     """One record of a channel. `data` is what was published: bytes, text or a JSON value.
 
     Data that was published as JSON and is none arrives as its bytes. `time_ms` is Unix time in ms at
-    which the broker accepted the record, `client_id` says who published it.
+    which the broker accepted the record, `client_id` says who published it. `operation` says what the record
+    does beyond being there: grow a message, or change the state (PROTOCOL.md 4.5, 4.6).
     """
 
     offset: int
@@ -29,6 +31,7 @@ class Record(NamedTuple):
     client_id: str
     time_ms: int
     epoch: int
+    operation: Operation | None = None
 
     @property
     def position(self) -> Position:
@@ -150,8 +153,9 @@ def from_store(stored: Iterable[StoredRecord], epoch: int) -> list[Record]:
             client_id,
             time_ms,
             epoch,
+            operation,
         )
-        for offset, time_ms, client_id, name, headers, encoding, data in stored
+        for offset, time_ms, client_id, name, headers, encoding, data, operation, _ in stored
     ]
 
 

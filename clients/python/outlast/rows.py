@@ -8,32 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from outlast_protocol import Data, Encoding, Headers
-from outlast_protocol.batch import HEAD, HEAD_BYTES, assemble, encode_batch, encode_data
+from outlast_protocol.batch import (
+    HEAD_BYTES,
+    KIND_RECORDS,
+    KIND_SESSION,
+    HeaderItems,
+    LabelKey,
+    assemble,
+    encode_data,
+    pack_labels,
+)
 from outlast_protocol.limits import RECORD_HEADERS_MAX, RECORD_NAME_BYTES_MAX
+from outlast_protocol.operations import Operation
 from outlast_protocol.words import pack_words
 
-Label: TypeAlias = tuple[int, str | None, tuple[tuple[str, str], ...]]
+Label = LabelKey
 _PLAIN: Label = (int(Encoding.BYTES), None, ())
-_SAMPLES: dict[int, Data] = {Encoding.BYTES: b"", Encoding.TEXT: "", Encoding.JSON: 0}
 
 
 class Row(NamedTuple):
-    """`label` is (encoding, name, sorted headers): what rows of one batch can share."""
+    """`label` is what rows of one batch can share."""
 
     label: Label
     data: bytes
 
 
-def make_row(data: Data, name: str | None, headers: Headers | None) -> Row:
-    """Raises TypeError or ValueError that says what is allowed."""
+def make_row(
+    data: Data,
+    name: str | None = None,
+    headers: Headers | None = None,
+    operation: Operation | None = None,
+    ttl_ms: int = 0,
+) -> Row:
+    """Raises TypeError or ValueError that says what is allowed. `ttl_ms` 0: for ever."""
     encoding, raw = _encode(data)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name is {type(name).__name__}, expected text or None")
-    label = _plain_label(int(encoding), name)
-    return Row(label if not headers else (*label[:2], _header_items(headers)), raw)
+    plain = _plain_label(int(encoding), name)
+    if headers:
+        plain = (*plain[:2], _header_items(headers))
+    return Row(plain if operation is None and not ttl_ms else (*plain, operation, ttl_ms), raw)
 
 
 def _encode(data: Data) -> tuple[Encoding, bytes]:
@@ -49,7 +66,7 @@ def _encode(data: Data) -> tuple[Encoding, bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _plain_label(encoding: int, name: str | None) -> Label:
+def _plain_label(encoding: int, name: str | None) -> tuple[int, str | None, HeaderItems]:
     """Checked once for each name: tokens by the thousand have the same."""
     if name is not None and len(name.encode()) > RECORD_NAME_BYTES_MAX:
         raise ValueError(f"name has more than {RECORD_NAME_BYTES_MAX} bytes of UTF-8: shorten it")
@@ -88,6 +105,8 @@ def batch_bytes(client_id: str, rows: Sequence[Row]) -> int:
 @lru_cache(maxsize=1024)
 def label_bytes(label: Label) -> int:
     """What msgpack makes of one label (PROTOCOL.md 4.2)."""
+    if len(label) > 3:
+        return len(pack_labels((label,))) - 1
     _, name, headers = label
     if not headers:
         return 2 + (0 if name is None else _text_bytes(name))
@@ -111,12 +130,10 @@ def encode_rows(client_id: str, rows: Sequence[Row]) -> bytes:
     datas = [row.data for row in rows]
     vectors = pack_words("I", map(len, datas)) + (pack_words("H", index) if len(labels) > 1 else b"")
     table = _label_table(tuple(labels))
-    return assemble(client_id.encode(), table, len(rows), b"".join((vectors, *datas)))
+    kind = KIND_SESSION if any(len(label) > 3 for label in labels) else KIND_RECORDS
+    return assemble(client_id.encode(), table, len(rows), b"".join((vectors, *datas)), kind)
 
 
 @lru_cache(maxsize=256)
 def _label_table(labels: tuple[Label, ...]) -> bytes:
-    """The packed table, cut out of a batch of samples: the layout stays known in one place only."""
-    sample = encode_batch("", [(_SAMPLES[encoding], name, dict(items)) for encoding, name, items in labels])
-    labels_length: int = HEAD.unpack_from(sample)[-1]
-    return sample[HEAD_BYTES : HEAD_BYTES + labels_length]
+    return pack_labels(labels)
