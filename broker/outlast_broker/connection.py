@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
+from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, clock, greeting, history, receipts, subscribing
+from . import administration, claiming, clock, greeting, history, receipts, subscribing
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -390,6 +391,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    s.Claim: claiming.claim,
+    s.Settle: claiming.settle,
+    s.Extend: claiming.extend,
+    s.Abandon: claiming.abandon,
+    s.Claims: claiming.claims,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

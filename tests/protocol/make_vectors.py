@@ -18,6 +18,7 @@ from outlast_protocol.frames import (
     UNCONDITIONAL,
     Ack,
     Await,
+    Claim,
     Configure,
     Credit,
     Cursors,
@@ -99,6 +100,7 @@ VARIANTS: dict[str, Frame] = {
     "name in UTF-8, highest offset": Ack(U32_MAX, U64_MAX, "Zoë 📱", U64_MAX),
     "no time to wait": Await(12, 9, "phone", 0, 0),
     "after and limit of cursors": Cursors(13, "session:42", "phone", 1_000),
+    "a claim with a nonce": Claim(27, 9, "charge:42", 30_000, U64_MAX),
 }  # fmt: skip
 
 
