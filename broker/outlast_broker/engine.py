@@ -33,7 +33,18 @@ from .hub import Hub
 from .journal import ENTRY_HEAD
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
-from .session import ENTRY_ROW, FOLDED_ROW, MESSAGE_ROW, THROUGH_ROW, Author, Contents, Growing, Session, message_key, unpack_growing
+from .session import (
+    ENTRY_ROW,
+    FOLDED_ROW,
+    MESSAGE_ROW,
+    THROUGH_ROW,
+    Author,
+    Contents,
+    Growing,
+    Session,
+    message_key,
+    unpack_growing,
+)
 from .settling import Settling
 from .subscription import Subscription
 

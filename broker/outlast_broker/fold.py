@@ -13,7 +13,6 @@ from outlast_protocol.batch import (
     HEAD,
     HEAD_BYTES,
     KIND_RECORDS,
-    KIND_SESSION,
     KIND_TILE,
     LabelKey,
     Span,
@@ -248,5 +247,3 @@ def _continued(whole: Whole, record: Record, content: bytearray) -> Whole:
             reason = record.data.decode("utf-8", "replace")
             return whole._replace(state=record.operation.state, reason=reason)
     return whole
-
-
