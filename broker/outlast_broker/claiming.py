@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 from outlast_protocol import Encoding, ErrorCode, ProtocolError, limits
-from outlast_protocol import session_frames as f
+from outlast_protocol import frames as f
 
 from . import clock
 from .channel import Channel

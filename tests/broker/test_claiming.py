@@ -12,9 +12,8 @@ from outlast_broker.connection import PAGES_ASKED_MAX
 from outlast_broker.engine import ROWS_WAITING_MAX
 from outlast_broker.log import Log
 from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol.frames import Delete, Error, Reply
+from outlast_protocol.frames import Abandon, Claim, Claims, Delete, Error, Extend, Reply, Settle
 from outlast_protocol.limits import CLAIM_MS_MAX, CLAIM_RESULT_BYTES_MAX, CLAIMS_MAX
-from outlast_protocol.session_frames import Abandon, Claim, Claims, Extend, Settle
 
 from tests.broker.stage import Actor, Stage, Time
 

@@ -12,8 +12,7 @@ import outlast
 import pytest
 from outlast.claim import check_claim_key
 from outlast_protocol import Encoding, ErrorCode
-from outlast_protocol.frames import Reply
-from outlast_protocol.session_frames import Abandon, Claim, Claims, Extend, Settle
+from outlast_protocol.frames import Abandon, Claim, Claims, Extend, Reply, Settle
 
 from tests.support.broker import running_broker
 from tests.support.proxy import Faults, Proxy

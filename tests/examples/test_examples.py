@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from outlast_protocol.session_frames import Claim
+from outlast_protocol.frames import Claim
 
 from tests.support.broker import PATIENCE_S, broker_process, running_broker, socket_path
 from tests.support.tree import ROOT

@@ -14,7 +14,7 @@ from pathlib import Path
 import outlast
 import pytest
 from outlast_protocol import ErrorCode
-from outlast_protocol.session_frames import Abandon, Claim, Claims, Settle
+from outlast_protocol.frames import Abandon, Claim, Claims, Settle
 
 from tests.support.broker import PATIENCE_S, BrokerProcess, running_broker
 from tests.support.home import Home, home

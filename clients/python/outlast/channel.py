@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
-from outlast_protocol import Data, Headers, frames, session_frames
+from outlast_protocol import Data, Headers, frames
 from outlast_protocol.limits import CREDIT_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
@@ -234,7 +234,7 @@ class Channel:
         after: str | None = None
         more = True
         while more:
-            ask = partial(session_frames.Claims, channel=self.name, after=after, limit=CLAIMS_PAGE)
+            ask = partial(frames.Claims, channel=self.name, after=after, limit=CLAIMS_PAGE)
             result = await self._ask(ask)
             rows = [claim_from(row) for row in result["claims"]]
             for row in rows:

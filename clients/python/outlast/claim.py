@@ -16,7 +16,7 @@ from random import random
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from outlast_protocol import Data, Encoding, frames, session_frames
+from outlast_protocol import Data, Encoding, frames
 from outlast_protocol.batch import encode_data
 from outlast_protocol.limits import CLAIM_KEY_BYTES_MAX, CLAIM_MS_MAX, CLAIM_RESULT_BYTES_MAX
 
@@ -96,7 +96,7 @@ class Claim:
         self._settling = True
         self._stop_renewing()
         await self._ask_under_token(
-            lambda request, number: session_frames.Settle(request, number, self.key, self._token, encoding, data)
+            lambda request, number: frames.Settle(request, number, self.key, self._token, encoding, data)
         )
         self.done, self.result = True, decoded(encoding, data)
 
@@ -127,7 +127,7 @@ class Claim:
         try:
             async with asyncio.timeout(ABANDON_TIMEOUT_S):
                 await self._ask_under_token(
-                    lambda request, number: session_frames.Abandon(request, number, self.key, self._token)
+                    lambda request, number: frames.Abandon(request, number, self.key, self._token)
                 )
         except (TimeoutError, OutlastError) as error:
             _log.info("claim %r is not given back and will lapse: %r", self.key, error)
@@ -168,15 +168,15 @@ class Claim:
             self._epoch = life.epoch
             return reply.result
 
-    def _frame(self, life: Life, request: int) -> session_frames.Claim:
-        return session_frames.Claim(request, life.number, self.key, self._wanted.ttl_ms, self._nonce)
+    def _frame(self, life: Life, request: int) -> frames.Claim:
+        return frames.Claim(request, life.number, self.key, self._wanted.ttl_ms, self._nonce)
 
     def _give_back(self, life: Life, answer: Answer) -> None:
         """Nobody waits for this grant any more."""
         if isinstance(answer, frames.Reply) and answer.result["status"] == "granted":
             token: int = answer.result["token"]
             self._link.request(
-                lambda request: session_frames.Abandon(request, life.number, self.key, token), lambda answer: None
+                lambda request: frames.Abandon(request, life.number, self.key, token), lambda answer: None
             )
 
     # --- under its token ----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class Claim:
             await asyncio.sleep(self._wanted.ttl_ms / 3_000)
             try:
                 await self._ask_under_token(
-                    lambda request, number: session_frames.Extend(request, number, self.key, self._token)
+                    lambda request, number: frames.Extend(request, number, self.key, self._token)
                 )
             except OutlastError as error:
                 _log.warning("claim %r is not extended: %s", self.key, error)
