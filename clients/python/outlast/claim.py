@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from itertools import count
 from random import random
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -139,7 +138,8 @@ class Claim:
         held: OutlastError | None = None
         try:
             async with asyncio.timeout(self._wanted.timeout or None):
-                for attempt in count():
+                attempt = 0
+                while True:
                     try:
                         return await self._asked()
                     except (ClaimHeld, ReadOnly) as error:
@@ -147,10 +147,10 @@ class Claim:
                             raise
                         held = error
                     await asyncio.sleep(_pause_s(attempt, held))
+                    attempt += 1
         except TimeoutError:
             text = f"nobody said within {self._wanted.timeout:g} s how claim {self.key!r} stands"
             raise held or ConnectionLost(text) from None
-        raise AssertionError("counting ends never")
 
     async def _asked(self) -> Mapping[str, Any]:
         """The answer to CLAIM, over as many connections as that takes. Raises ClaimHeld."""
