@@ -361,7 +361,7 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
 
 
 def common_record(batch: bytes) -> Record | None:
-    """What the records of a checked batch would be as one, if they all have one label; without place, time and client."""
+    """What a checked batch's records would be as one, if they all have one label; without place, time and client."""
     _, _, _, _, _, client_length, _, count, labels_length = _head(batch, 0)
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
