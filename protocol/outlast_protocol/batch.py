@@ -38,7 +38,6 @@ from .limits import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
     CLIENT_ID_BYTES_MAX,
-    MESSAGE_HEADERS_BYTES_MAX,
     RECORD_HEADERS_MAX,
     RECORD_NAME_BYTES_MAX,
 )
@@ -62,10 +61,11 @@ _FRONT = Struct("<BBHII")
 HEAD_BYTES = HEAD.size
 _head: Callable[[bytes, int], tuple[int, int, int, int, int, int, int, int, int]] = HEAD.unpack_from
 STAMP_BYTES = STAMP.size
+# Where the kind stands in a batch.
+KIND_AT = 24
 KIND_RECORDS = 0
 KIND_SESSION = 1
 KIND_TILE = 2
-_KIND_AT = STAMP_BYTES
 # Only small label tables are remembered: what a peer can make us keep stays around 20 MB.
 _LABELS_KEPT_BYTES_MAX = 512
 _LABELS_KEPT = 1_024
@@ -349,8 +349,6 @@ def _check_message_label(label: Label, op: Op) -> None:
         raise _bad("a growing message is bytes or text: JSON cannot be added to")
     if op not in NAMED_OPS and (label.name is not None or label.headers):
         raise _bad(f"{op.name.lower()} carries no name and no headers: they are those of open")
-    if sum(len(k.encode()) + len(v.encode()) for k, v in label.headers.items()) > MESSAGE_HEADERS_BYTES_MAX:
-        raise _bad(f"the headers of a growing message are longer than {MESSAGE_HEADERS_BYTES_MAX} bytes")
 
 
 def _read_operation(row: object) -> Operation | None:
@@ -410,7 +408,7 @@ def _read_tile(tile: bytes, records: list[Record]) -> None:
         raise _bad(f"the tile at offset {offset} has a client or labels, or stands for nothing")
     last = offset + count - 1
     for span in spans(tile, HEAD_BYTES):
-        if tile[span.start + _KIND_AT] == KIND_TILE:
+        if tile[span.start + KIND_AT] == KIND_TILE:
             raise _bad(f"the tile at offset {offset} holds a tile")
         if not offset <= span.offset <= span.last <= last:
             raise _bad(f"the tile up to offset {last} holds offset {span.offset} where {offset} or later is due")
