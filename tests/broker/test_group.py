@@ -8,6 +8,7 @@ from outlast_broker.channel import Channel
 from outlast_broker.cursor import Standing
 from outlast_broker.group import Group
 from outlast_broker.head import Head
+from outlast_broker.log import Cut, Rewrite
 
 ROOM = Channel(3, Head("room", 0xABC, 1_000, 1, 1))
 HALL = Channel(4, Head("hall", 0xDEF, 1_000, 1, 1))
@@ -56,6 +57,17 @@ def test_a_group_names_a_channel_of_which_something_waits(what: str) -> None:
     group = Group()
     getattr(group, what).add(ROOM)
     assert group.names(ROOM) and not group.names(HALL)
+
+
+def test_a_group_says_whose_chunks_it_changes() -> None:
+    moving, cutting, rewriting = Group(), Group(), Group()
+    moving.moving.append(ROOM)
+    cutting.work.cuts.append(Cut(ROOM.number, 5))
+    rewriting.work.rewrites.append(Rewrite(ROOM.number, [1], []))
+    assert all(group.moves_chunks(ROOM) and not group.moves_chunks(HALL) for group in (moving, cutting, rewriting))
+    assert not noted(ROOM).moves_chunks(ROOM), "what is published is in no chunk yet"
+    rewriting.drop(ROOM)
+    assert not rewriting.moves_chunks(ROOM)
 
 
 def test_of_a_channel_that_is_deleted_nothing_is_written() -> None:
