@@ -209,34 +209,30 @@ def check_batch(batch: bytes, client: bytes) -> int:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
     if kind > KIND_SESSION:
         raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
-    labels_end = HEAD_BYTES + client_length + labels_length
-    _data_start(batch, client, labels_end + 4 * count, count)
-    if kind == KIND_SESSION and client:
-        _check_for_clients(read_labels(batch[HEAD_BYTES + client_length : labels_end], kind))
+    _, brokers_own = _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
+    if brokers_own is not None and client:
+        raise _bad(f"{list(operation_row(brokers_own))[:3]} is for the broker alone to say")
     return count
 
 
-def _check_for_clients(labels: Iterable[Label]) -> None:
-    for label in labels:
-        if label.operation is not None and not is_for_clients(label.operation):
-            raise _bad(f"{list(operation_row(label.operation))[:3]} is for the broker alone to say")
-
-
-def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> int:
-    """Where the data begins, once client, labels, lengths and indexes have been found to fit."""
+def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> tuple[int, Operation | None]:
+    """Where the data begins, once client, labels, lengths and indexes have been found to fit; and as `_read_front`."""
     front = batch[STAMP_BYTES:lengths_end]
     read = _read_short_front if len(front) <= _FRONT_KEPT_BYTES_MAX else _read_front
-    labels, data_bytes = read(front, client)
+    labels, data_bytes, brokers_own = read(front, client)
     start = lengths_end + (2 * count if labels > 1 else 0)
     if start + data_bytes != len(batch):
         raise _bad("the records' lengths do not add up to the batch's length")
     if labels > 1 and max(read_words("H", batch, lengths_end, start)) >= labels:
         raise _bad("a record refers to a label that is not there")
-    return start
+    return start, brokers_own
 
 
-def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
-    """Checks what lies between the stamp and the label index: (labels, bytes of data that it promises)."""
+def _read_front(front: bytes, client: bytes) -> tuple[int, int, Operation | None]:
+    """Checks what lies between the stamp and the label index.
+
+    Returns how many labels there are, the bytes of data that it promises, and an operation that no client may publish.
+    """
     kind, client_length, _, count, labels_length = _FRONT.unpack_from(front)
     labels_start = _FRONT.size + client_length
     lengths_start = labels_start + labels_length
@@ -245,7 +241,9 @@ def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
     if front[_FRONT.size : labels_start] != client:
         raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
     labels = read_labels(front[labels_start:lengths_start], kind)
-    return len(labels), sum(read_words("I", front, lengths_start, len(front)))
+    operations = (label.operation for label in labels if label.operation is not None)
+    brokers_own = next((each for each in operations if not is_for_clients(each)), None)
+    return len(labels), sum(read_words("I", front, lengths_start, len(front))), brokers_own
 
 
 # One publisher's messages are much alike: a few fronts come again and again.
@@ -389,7 +387,7 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
     lengths_start = labels_start + labels_length
     index_start = lengths_start + 4 * count
     client = batch[HEAD_BYTES:labels_start]
-    position = _data_start(batch, client, index_start, count)
+    position, _ = _data_start(batch, client, index_start, count)
     client_id = client.decode("utf-8", "replace")
     labels = read_labels(batch[labels_start:lengths_start], kind)
     index = read_words("H", batch, index_start, position) if len(labels) > 1 else bytes(count)
