@@ -64,6 +64,9 @@ from .errors import (
     Violation,
 )
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -81,10 +84,12 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "Fenced",
     "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Increment",
     "LeaseHeld",
     "LimitExceeded",
     "Message",
@@ -101,7 +106,13 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
