@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from outlast_protocol import Data, Position, frames
-from outlast_protocol import session_frames
+from outlast_protocol import Data, Position, frames, session_frames
 from outlast_protocol.limits import STATE_KEY_BYTES_MAX
 from outlast_protocol.operations import WHOLE_MAX, Op, Operation
 from outlast_protocol.position import OFFSET_MAX
