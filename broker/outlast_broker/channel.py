@@ -34,7 +34,7 @@ class Channel:
     __slots__ = (
         "active_ms", "assigned", "assigned_ms", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
         "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "producers", "readers", "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -50,6 +50,8 @@ class Channel:
         self.last_chunk = head.last_chunk
         self.last_chunk_bytes = head.last_chunk_bytes
         self.own_retention = dict(head.retention)
+        # When the last record with a time to live is over; 0: none lies about.
+        self.perishes_ms = head.perishes_ms
         self.producers = Producers(head.producers)
         self.tail_firsts: list[int] = []
         self.tail: list[bytes] = []
@@ -80,10 +82,16 @@ class Channel:
             self.last_chunk_bytes,
             self.own_retention,
             self.producers.pack(),
+            self.perishes_ms,
         )
 
     def retention(self, rule: Retention) -> Retention:
         return rule.overridden(self.own_retention) if self.own_retention else rule
+
+    @property
+    def perishable(self) -> bool:
+        """Whether something here has a time to live, and may be over and still lie there."""
+        return self.perishes_ms > 0
 
     @property
     def settled(self) -> bool:

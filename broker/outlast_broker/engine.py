@@ -104,7 +104,8 @@ class Engine:
                 before = channel.last
                 channel.recover(entry.batch)
                 if entry.batch[KIND_AT] == KIND_SESSION:
-                    self.session(channel).recover(read_records(entry.batch))
+                    perishes_ms = self.session(channel).recover(read_records(entry.batch))
+                    channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
@@ -292,7 +293,9 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        session.accept(session.judge(read_records(batch), author, channel.assigned + 1, time_ms))
+        changes = session.judge(read_records(batch), author, channel.assigned + 1, time_ms)
+        session.accept(changes)
+        channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
 
     def _lease_under(self, channel: Channel, token: int) -> str:
         """The lease whose token is in force. Raises `fenced`."""
