@@ -122,7 +122,7 @@ def differences(old: Mapping[str, StateEntry], new: Mapping[str, StateEntry], of
     written = [(entry.version, key) for key, entry in new.items() if old.get(key) != entry]
     for _, key in sorted(written):
         yield _changed(key, new[key])
-    for key in old.keys() - new.keys():
+    for key in sorted(old.keys() - new.keys()):
         yield StateChanged(key, None, offset, "", True, 0)
 
 
