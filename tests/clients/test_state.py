@@ -7,12 +7,12 @@ import contextlib
 import random
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import outlast
 import pytest
 from outlast import Delete, Increment, Set, StateEntry
-from outlast.state import check_key, entries_from
+from outlast.state import Change, check_key, entries_from
 from outlast_protocol import Data, ErrorCode
 from outlast_protocol.batch import KIND_SESSION, read_records
 from outlast_protocol.frames import Publish, Published
@@ -68,12 +68,8 @@ async def test_several_go_alone_and_under_the_lease(broker: FakeBroker) -> None:
         more = [asyncio.create_task(channel.state.increment("d")), asyncio.create_task(channel.publish("last"))]
         await line.expect_nothing()
         line.say(Published([(request, 1, False)]))
-        update = await line.publish(2, fence=5)
-        assert [operation and operation.op for operation, _ in operations_of(update)] == [
-            Op.SET,
-            Op.UNSET,
-            Op.INCREMENT,
-        ]
+        together = operations_of(await line.publish(2, fence=5))
+        assert [operation.op for operation, _ in together if operation] == [Op.SET, Op.UNSET, Op.INCREMENT]
         assert len(operations_of(await line.publish(5, fence=0))) == 1
         assert len(operations_of(await line.publish(6, fence=0))) == 2
         assert list((await several).offsets) == [2, 3, 4]
@@ -97,14 +93,17 @@ async def test_what_cannot_be_is_not_sent(broker: FakeBroker) -> None:
     async with broker.joined() as (client, line):
         state = client.channel("c").state
         wrong: list[Any] = [
-            state.set("", 1), state.set("a\n", 1), state.set("é" * 128, 1), state.set("\ud800", 1), state.set("a", 1, -1),
-            state.increment("a", WHOLE_MAX + 1), state.update([]), state.set("a", float("nan")),
-            state.set("a", 1, lease=SimpleNamespace(token=0)),
+            state.set("", 1), state.set("a\n", 1), state.set("é" * 128, 1), state.set("\ud800", 1),
+            state.set("a", 1, -1), state.set("a", float("nan")), state.set("a", 1, lease=SimpleNamespace(token=0)),
+            state.increment("a", WHOLE_MAX + 1), state.update([]),
         ]  # fmt: skip
         for write in wrong:
             with pytest.raises(ValueError):
                 await write
-        mistaken: list[Any] = [state.set(1, 1), state.increment("a", True), state.update(["a"]), state.delete("a", "1")]  # type: ignore[arg-type,list-item]
+        number, flag, name = cast(Any, 1), cast(Any, True), cast(Any, "1")
+        mistaken: list[Any] = [
+            state.set(number, 1), state.increment("a", flag), state.update([name]), state.delete("a", name),
+        ]  # fmt: skip
         for write in mistaken:
             with pytest.raises(TypeError):
                 await write
@@ -235,20 +234,23 @@ def test_a_watch_holds_what_the_broker_holds_whoever_writes() -> None:
 
 
 async def follow_two_writers(chance: random.Random, url: str) -> None:
-    async with connect(url, client_id="one") as one, connect(url, client_id="two") as two:
-        async with one.channel("c").state.watch() as watch:
-            await asyncio.gather(*(write_randomly(client, chance, 60 * FACTOR) for client in (one, two)))
-            last = await one.channel("c").state.set("last", "of all")
-            held: dict[str, Data] = {}
-            async for change in watch:
-                held.pop(change.key, None)
-                held.update({} if change.deleted else {change.key: change.value})
-                if change.key == "last":
-                    break
-            truth = await two.channel("c").state.get()
-            assert held == dict(watch) == dict(truth)
-            assert watch.entries == truth.entries
-            assert watch.position == truth.position == last.position
+    async with (
+        connect(url, client_id="one") as one,
+        connect(url, client_id="two") as two,
+        one.channel("c").state.watch() as watch,
+    ):
+        await asyncio.gather(*(write_randomly(client, chance, 60 * FACTOR) for client in (one, two)))
+        last = await one.channel("c").state.set("last", "of all")
+        held: dict[str, Data] = {}
+        async for change in watch:
+            held.pop(change.key, None)
+            held.update({} if change.deleted else {change.key: change.value})
+            if change.key == "last":
+                break
+        truth = await two.channel("c").state.get()
+        assert held == dict(watch) == dict(truth)
+        assert watch.entries == truth.entries
+        assert watch.position == truth.position == last.position
 
 
 async def write_randomly(client: outlast.Client, chance: random.Random, count: int) -> None:
@@ -260,8 +262,9 @@ async def write_randomly(client: outlast.Client, chance: random.Random, count: i
                 await channel.truncate(before=ack.last + 1)
 
 
-def random_change(chance: random.Random) -> outlast.state.Change:
+def random_change(chance: random.Random) -> Change:
     key = chance.choice("abcde")
     version = chance.choice([None, None, None, 0])
-    changes = [Set(key, chance.choice([chance.randrange(100), "text"]), version), Delete(key, version)]
-    return chance.choice([*changes, Increment(key, chance.randint(-9, 9))])
+    value: Data = chance.choice([chance.randrange(100), "text"])
+    changes: list[Change] = [Set(key, value, version), Delete(key, version), Increment(key, chance.randint(-9, 9))]
+    return chance.choice(changes)
