@@ -93,17 +93,18 @@ def after_last(log: Log, seen: Seen, limit: int) -> int:
 
 def message_page(log: Log, seen: Seen, growing: Growing) -> Cut | None:
     """One message as it stands; None when its beginning is past retention."""
-    content = _content(log, seen, growing)
+    content = content_of(log, seen, growing)
     if content is None:
         return None
     return Cut(growing.message, growing.place, folded_batch(growing, content))
 
 
 def _sight(log: Log, seen: Seen) -> Sight:
-    return Sight(seen.snapshot.growing, lambda growing: _content(log, seen, growing), seen.now_ms)
+    return Sight(seen.snapshot.growing, lambda growing: content_of(log, seen, growing), seen.now_ms)
 
 
-def _content(log: Log, seen: Seen, growing: Growing) -> bytes | None:
+def content_of(log: Log, seen: Seen, growing: Growing) -> bytes | None:
+    """What a message holds as of its place; None when that cannot be had any more. Raises Damaged."""
     known = seen.snapshot.contents.get(growing.message)
     if known is not None:
         content, length = known
@@ -135,7 +136,7 @@ def _runs(log: Log, seen: Seen, low: int, bytes_max: int, high: int | None = Non
 
 
 def _back(log: Log, seen: Seen, high: int, limit: int, bytes_max: int) -> tuple[int, bytes]:
-    """A folded run that ends with the batch of `high`, of `limit` records or `bytes_max` of the log; and its low end."""
+    """A folded run that ends with the batch of `high`, of `limit` records or `bytes_max` of the log, behind its low end."""
     parts: list[bytes] = []
     low, given, size = high + 1, 0, 0
     for first, run in _runs_back(log, seen, high):

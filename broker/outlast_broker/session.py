@@ -160,6 +160,8 @@ class Session:
         self._written: set[int | str] = set()
         self._contents = contents
         self.content: dict[int, bytearray] = {}
+        # Looking for what is over: when it was done last, how far it is, and the first record that it left.
+        self.swept_ms = self.sweep_at = self.sweep_left = 0
 
     # --- what is published --------------------------------------------------------------------------------
 
@@ -241,12 +243,20 @@ class Session:
                 growing = self.accepted.messages.get(each)
                 rows[message_key(MESSAGE_ROW, each)] = None if growing is None else growing.pack()
         self.through = assigned
-        rows[THROUGH_ROW] = msgpack.packb((assigned, self.perishable_from))
+        rows[THROUGH_ROW] = self.pack_through()
         return rows
+
+    def pack_through(self) -> bytes:
+        packed: bytes = msgpack.packb((self.through, self.perishable_from))
+        return packed
+
+    def stands(self, growing: Growing) -> bool:
+        """Whether nothing has been done to the message since it was so."""
+        return self.accepted.messages.get(growing.message) == growing
 
     def was_folded(self, growing: Growing) -> None:
         """The store holds this message folded at its place: it needs no memory any more."""
-        if self.accepted.messages.get(growing.message) == growing:
+        if self.stands(growing):
             self.forget(growing.message)
 
     def forget(self, message: int) -> None:
