@@ -81,7 +81,7 @@ class Folding:
     def _begin(self, channel: Channel, session: Session, now_ms: int) -> bool:
         cold = [each for each in session.durable.messages.values() if self._is_ripe(each, channel, now_ms)]
         ripe = [each for each in cold if each.base >= channel.first or each.message in session.content]
-        for each in set(cold).difference(ripe):
+        for each in [each for each in cold if each not in ripe]:
             session.forget(each.message)
             self._engine.put_row(channel, message_key(MESSAGE_ROW, each.message), None)
         if ripe:
