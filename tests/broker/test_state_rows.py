@@ -76,6 +76,26 @@ def test_a_change_whose_record_was_trimmed_before_it_was_moved_is_kept(
     assert held(staged(stage.crash(), journal_age_ms=AGE_MS).client("bob")) == expected
 
 
+def test_a_channel_stays_in_memory_until_its_state_is_in_the_rows(stage: Stage, time: Time) -> None:
+    alice = stage.client("alice")
+    number = alice.open("room").number
+    change(alice, number, Operation(Op.SET, key="a"), b"old")
+    move(stage, alice, time)
+    change(alice, number, Operation(Op.SET, key="a"), b"new")
+    alice.result(Truncate(alice.request(), "room", 3))
+    alice.leave()
+    bob = stage.client("bob")
+    for _ in range(3):
+        stage.tick()
+        assert held(bob) == {"a": b"new"}
+    move(stage, bob, time)
+    memory = stage.engine.hub
+    for _ in range(3):
+        stage.tick()
+    assert len(memory) == 1, "only the channel that bob has open"
+    assert held(bob) == {"a": b"new"}
+
+
 def test_state_is_told_when_it_is_on_disk(stage: Stage) -> None:
     alice, bob = stage.client("alice"), stage.client("bob")
     number = alice.open("room").number

@@ -86,6 +86,7 @@ def test_state_survives_restarts_and_retention(
         for _ in range(ROUNDS):
             done += write_randomly(rng, client, model)
             assert held(client, "room") == model.held
+            client.close()
             broker = between(place, broker)
             client = broker.client("writer")
             assert held(client, "room") == model.held
