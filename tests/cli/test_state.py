@@ -35,12 +35,16 @@ def test_lists() -> None:
 
 
 def test_a_value_takes_one_line() -> None:
-    expected: list[tuple[Data, str]] = [
-        ("text", "text"), ("two\nlines", '"two\\nlines"'), (["ä", 1], '["ä", 1]'), (b"\xff", '{"base64": "/w=="}'), (None, "null"),
-    ]  # fmt: skip
-    for value, line in expected:
+    expected: dict[str, Data] = {
+        "text": "text",
+        '"two\\nlines"': "two\nlines",
+        '["ä", 1]': ["ä", 1],
+        '{"base64": "/w=="}': b"\xff",
+        "null": None,
+    }
+    for line, value in expected.items():
         assert one_line(value) == line
-    [_, row, _] = show_state(StateSnapshot({"k": StateEntry("x" * 99, 1, "a", 1), "l": StateEntry("", 1, "a", 1)}, Position(1, 1)), False, True)  # fmt: skip
+    [_, row] = show_state(StateSnapshot({"k": StateEntry("x" * 99, 1, "a", 1)}, Position(1, 1)), False, True)
     assert f"{'x' * 57}..." in row and "x" * 58 not in row
 
 
@@ -56,7 +60,7 @@ def test_changes() -> None:
 
 
 def call(url: str, *arguments: str) -> shell.Finished:
-    return shell.call("state", "room", *arguments, url=url)
+    return shell.call("state", "state-room", *arguments, url=url)
 
 
 def test_every_command(url: str) -> None:
@@ -68,10 +72,8 @@ def test_every_command(url: str) -> None:
     assert json.loads(call(url, "get", "n", "--json").out)["version"] == 4
     assert call(url, "delete", "limits", "--if-version", "2").lines == ["5"]
     for arguments in ([], ["ls"]):
-        assert [line.split("\t")[:3] for line in call(url, *arguments).lines] == [
-            ["n", "4", "-10"],
-            ["step", "1", "plan"],
-        ]
+        rows = [line.split("\t")[:3] for line in call(url, *arguments).lines]
+        assert rows == [["n", "4", "-10"], ["step", "1", "plan"]]
     assert [json.loads(line)["key"] for line in call(url, "--json").lines] == ["n", "step"]
 
 
@@ -83,19 +85,14 @@ def test_what_is_refused(url: str) -> None:
     done = call(url, "increment", "refused")
     assert done.code == Exit.REFUSED and "set the key to a whole number within 2^53 first, with --json" in done.err
     done = call(url, "get", "none")
-    assert done.code == Exit.REFUSED and "there is no key 'none' in room" in done.err
+    assert done.code == Exit.REFUSED and "there is no key 'none' in state-room" in done.err
 
 
 def test_wrong_usage(url: str) -> None:
-    for arguments in (
-        ["set", "", "x"],
-        ["set", "k", "{", "--json"],
-        ["increment", "k", "one"],
-        ["bogus"],
-        ["set", "k"],
-    ):
+    wrong = [["set", "", "x"], ["set", "k", "{", "--json"], ["set", "k"], ["increment", "k", "one"], ["bogus"]]
+    for arguments in wrong:
         assert call(url, *arguments).code == Exit.USAGE, arguments
-    assert shell.call("state", "room", "--help", url=url).out == shell.call("state", "--help", url=url).out
+    assert shell.call("state", "state-room", "--help", url=url).out == shell.call("state", "--help", url=url).out
     assert "increment" in shell.call("state", "--help", url=url).out
 
 
