@@ -40,8 +40,12 @@ from .errors import (
     ConnectionLost,
     Damaged,
     Fenced,
+    ForeignMessage,
     GoingAway,
+    LeaseHeld,
     LimitExceeded,
+    MessageClosed,
+    NotANumber,
     NotDelivered,
     OffsetAhead,
     OffsetMismatch,
@@ -55,9 +59,14 @@ from .errors import (
     Trimmed,
     UnknownChannel,
     UnknownCursor,
+    UnknownMessage,
+    VersionMismatch,
     Violation,
 )
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -75,11 +84,17 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "Fenced",
+    "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Increment",
+    "LeaseHeld",
     "LimitExceeded",
     "Message",
+    "MessageClosed",
+    "NotANumber",
     "NotDelivered",
     "OffsetAhead",
     "OffsetMismatch",
@@ -91,12 +106,20 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
     "UnknownChannel",
     "UnknownCursor",
+    "UnknownMessage",
+    "VersionMismatch",
     "Violation",
     "connect",
 ]
