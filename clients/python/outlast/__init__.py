@@ -66,6 +66,9 @@ from .errors import (
     Violation,
 )
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -86,10 +89,12 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "Fenced",
     "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Increment",
     "LeaseHeld",
     "LimitExceeded",
     "Message",
@@ -106,7 +111,13 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
