@@ -24,6 +24,7 @@ from .producers import Producers
 from .retention import Retention
 
 if TYPE_CHECKING:
+    from .attendance import Attendance
     from .subscription import Subscription
 
 
@@ -31,7 +32,8 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
+        "active_ms", "assigned", "assigned_ms", "attendance", "created_ms", "cursors", "dead", "due_ms", "durable",
+        "epoch",
         "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
         "own_retention", "producers", "readers", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
@@ -54,6 +56,8 @@ class Channel:
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
+        # Made when somebody first enters or watches.
+        self.attendance: Attendance | None = None
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
         # When the last one who had it open left: a reader keeps a channel from idling away.
