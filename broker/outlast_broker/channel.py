@@ -22,6 +22,7 @@ from .head import Head
 from .log import Move
 from .producers import Producers
 from .retention import Retention
+from .session import Session
 
 if TYPE_CHECKING:
     from .attendance import Attendance
@@ -33,9 +34,9 @@ class Channel:
 
     __slots__ = (
         "active_ms", "assigned", "assigned_ms", "attendance", "created_ms", "cursors", "dead", "due_ms", "durable",
-        "epoch",
-        "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "producers", "readers", "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
+        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
+        "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -51,6 +52,8 @@ class Channel:
         self.last_chunk = head.last_chunk
         self.last_chunk_bytes = head.last_chunk_bytes
         self.own_retention = dict(head.retention)
+        # When the last record with a time to live is over; 0: none lies about.
+        self.perishes_ms = head.perishes_ms
         self.producers = Producers(head.producers)
         self.tail_firsts: list[int] = []
         self.tail: list[bytes] = []
@@ -58,6 +61,8 @@ class Channel:
         self.cursors: Cursors | None = None
         # Made when somebody first enters or watches.
         self.attendance: Attendance | None = None
+        # Loaded with the first operation, or when somebody asks what the channel is.
+        self.session: Session | None = None
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
         # When the last one who had it open left: a reader keeps a channel from idling away.
@@ -81,10 +86,16 @@ class Channel:
             self.last_chunk_bytes,
             self.own_retention,
             self.producers.pack(),
+            self.perishes_ms,
         )
 
     def retention(self, rule: Retention) -> Retention:
         return rule.overridden(self.own_retention) if self.own_retention else rule
+
+    @property
+    def perishable(self) -> bool:
+        """Whether something here has a time to live, and may be over and still lie there."""
+        return self.perishes_ms > 0
 
     @property
     def settled(self) -> bool:
@@ -102,6 +113,11 @@ class Channel:
     def left(self, now_ms: int) -> None:
         self.users -= 1
         self.active_ms = max(self.active_ms, now_ms)
+
+    def let_go(self) -> None:
+        """The channel leaves the memory."""
+        if self.session is not None:
+            self.session.close()
 
     # --- publishing ---------------------------------------------------------------------------------------
 
@@ -124,6 +140,8 @@ class Channel:
         self.tail += batches
         _, _, offset, self.last_ms, _, _, _, records, _ = HEAD.unpack_from(batches[-1])
         self.last = offset + records - 1
+        if self.session is not None:
+            self.session.release(self.last)
 
     def recover(self, batch: bytes) -> None:
         """A journal entry's batch, at start: kept unless a chunk has it already."""
