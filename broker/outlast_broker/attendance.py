@@ -381,8 +381,6 @@ def _reply_counts(connection: ClientConnection, request: int, attendance: Attend
 
 
 def _check_member(frame: f.Enter) -> None:
-    if frame.member >= 2**64:
-        raise ProtocolError(ErrorCode.BAD_BODY, "member is a random u64: below 2^64")
     if frame.encoding not in list(Encoding):
         text = f"encoding is {frame.encoding}, allowed are 0 (bytes), 1 (text) and 2 (JSON)"
         raise ProtocolError(ErrorCode.BAD_BODY, text)
