@@ -428,7 +428,7 @@ def test_when_too_much_changes_meanwhile_a_second_snapshot_follows(
     staged: Staged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attendance_module, "MISSED_MAX", 10)
-    stage = staged(reader_buffer_bytes=25_000)
+    stage = staged(reader_buffer_bytes=20_000)
     alice, number = guest(stage, "alice")
     bob, _ = guest(stage, "bob")
     for first in range(0, 2_000, 500):
