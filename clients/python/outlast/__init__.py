@@ -57,6 +57,8 @@ from .errors import (
     UnknownCursor,
     Violation,
 )
+from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
+from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .subscription import Subscription
 
@@ -79,12 +81,21 @@ __all__ = [
     "GoingAway",
     "Headers",
     "LimitExceeded",
+    "Member",
+    "MemberChanged",
+    "Membership",
     "Message",
     "NotDelivered",
+    "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
     "OutlastError",
     "Position",
+    "Presence",
+    "PresenceCounts",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "PresenceWatch",
     "ReadOnly",
     "Record",
     "Refused",
@@ -97,6 +108,7 @@ __all__ = [
     "Trimmed",
     "UnknownChannel",
     "UnknownCursor",
+    "Vacated",
     "Violation",
     "connect",
 ]
