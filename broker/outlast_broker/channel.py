@@ -16,7 +16,7 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.batch import HEAD, spans, stamp
 
 from . import chunk
-from .chunk import CHUNK_BYTES, MERGE_BYTES
+from .chunk import CHUNK_BYTES, MERGE_BYTES, Chunk
 from .cursor import Cursors
 from .head import Head
 from .log import Move
@@ -33,9 +33,9 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "attendance", "created_ms", "cursors", "dead", "due_ms", "durable",
-        "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
+        "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "created_ms", "cursors", "dead",
+        "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name",
+        "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
         "tail_firsts", "users",
     )  # fmt: skip
 
@@ -55,6 +55,8 @@ class Channel:
         # When the last record with a time to live is over; 0: none lies about.
         self.perishes_ms = head.perishes_ms
         self.producers = Producers(head.producers)
+        # Told by this whether the chunks are still as they were read.
+        self.chunks_version = 0
         self.tail_firsts: list[int] = []
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
@@ -193,6 +195,7 @@ class Channel:
         """Moves the whole tail into chunks. The tail itself goes when `moved` says that this is on disk."""
         if not self.tail or self.dead:
             return None
+        self.chunks_version += 1
         groups = chunk.group_batches(self.tail)
         small = 0 < self.last_chunk_bytes <= MERGE_BYTES and sum(map(len, groups[0])) <= CHUNK_BYTES
         merge = self.last_chunk if small else 0
@@ -206,12 +209,21 @@ class Channel:
         self.stored = self.last
         return Move(self.number, groups, merge)
 
+    def rewrite(self, olds: list[int], news: list[Chunk], bytes_saved: int) -> None:
+        """The chunks at `olds` are to be replaced by these."""
+        self.chunks_version += 1
+        self.stored_bytes -= bytes_saved
+        if self.last_chunk in olds:
+            self.last_chunk = news[-1].first
+            self.last_chunk_bytes = len(news[-1].batches) + chunk.HEAD_BYTES
+
     def moved(self) -> None:
         """What `plan_move` took lies in chunks now."""
         self._drop_tail(bisect_right(self.tail_firsts, self.stored))
 
     def keep_from(self, first: int) -> None:
         """Forgets what lies before `first`, a batch at a time; erasing chunks is the engine's to plan."""
+        self.chunks_version += 1
         self.first = max(self.first, first)
         self._drop_tail(sum(next(spans(batch)).last < self.first for batch in self.tail))
         if self.first > self.stored:
