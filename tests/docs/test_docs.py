@@ -165,6 +165,8 @@ def test_the_limits_that_people_meet_are_the_protocols() -> None:
         limits.RECORD_HEADERS_MAX,
         limits.PUBLISHES_REMEMBERED,
         limits.PRODUCERS_REMEMBERED,
+        limits.MEMBERS_MAX,
+        limits.MEMBER_DATA_BYTES_MAX,
     ]
 
 

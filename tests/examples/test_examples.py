@@ -71,6 +71,19 @@ def test_receipts(path: str) -> None:
         assert f"agent: {first + 1} is read" in said
 
 
+def test_presence(path: str) -> None:
+    with example("presence.py", path) as process:
+        said = finish(process)
+    assert [line for line in said if line.startswith("is anybody")] == [
+        "is anybody there? False",
+        "is anybody there? True",
+    ]
+    works, pauses = "agent: somebody is there, I work", "agent: nobody is there, I pause"
+    assert [line for line in said if line.startswith("agent")] == [works, pauses] * 2
+    assert "person: left {'device': 'laptop', 'reading': True}" in said
+    assert "person: present {'device': 'phone'}" in said
+
+
 def test_the_agent_publishes_all_its_work(path: str) -> None:
     with example("agent.py", path, "work") as agent:
         assert finish(agent) == [f"0 of {len(TOKENS)} tokens are on disk", f"all {len(TOKENS)} tokens are on disk"]
