@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
     "presence": (".presence", "presence"),
+    "state": (".state", "state"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

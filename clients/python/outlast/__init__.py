@@ -40,8 +40,12 @@ from .errors import (
     ConnectionLost,
     Damaged,
     Fenced,
+    ForeignMessage,
     GoingAway,
+    LeaseHeld,
     LimitExceeded,
+    MessageClosed,
+    NotANumber,
     NotDelivered,
     OffsetAhead,
     OffsetMismatch,
@@ -55,11 +59,16 @@ from .errors import (
     Trimmed,
     UnknownChannel,
     UnknownCursor,
+    UnknownMessage,
+    VersionMismatch,
     Violation,
 )
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -77,14 +86,20 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "Fenced",
+    "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Increment",
+    "LeaseHeld",
     "LimitExceeded",
     "Member",
     "MemberChanged",
     "Membership",
     "Message",
+    "MessageClosed",
+    "NotANumber",
     "NotDelivered",
     "Occupied",
     "OffsetAhead",
@@ -102,13 +117,21 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
     "UnknownChannel",
     "UnknownCursor",
+    "UnknownMessage",
     "Vacated",
+    "VersionMismatch",
     "Violation",
     "connect",
 ]
