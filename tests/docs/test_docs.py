@@ -168,6 +168,8 @@ def test_the_limits_that_people_meet_are_the_protocols() -> None:
         limits.CLAIMS_MAX,
         limits.CLAIM_KEY_BYTES_MAX,
         limits.CLAIM_RESULT_BYTES_MAX,
+        limits.MEMBERS_MAX,
+        limits.MEMBER_DATA_BYTES_MAX,
     ]
 
 

@@ -91,6 +91,19 @@ def test_an_order_whose_agent_was_killed_is_charged_by_the_next() -> None:
             assert finish(process)[0] == "charging order 42, attempt 2"
 
 
+def test_presence(path: str) -> None:
+    with example("presence.py", path) as process:
+        said = finish(process)
+    assert [line for line in said if line.startswith("is anybody")] == [
+        "is anybody there? False",
+        "is anybody there? True",
+    ]
+    works, pauses = "agent: somebody is there, I work", "agent: nobody is there, I pause"
+    assert [line for line in said if line.startswith("agent")] == [works, pauses] * 2
+    assert "person: left {'device': 'laptop', 'reading': True}" in said
+    assert "person: present {'device': 'phone'}" in said
+
+
 def test_state(path: str) -> None:
     steps = ["plan", "review", "search", "write"]
     for _ in range(2):

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": (".history", "history"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
+    "presence": (".presence", "presence"),
     "state": (".state", "state"),
     "claims": (".claims", "claims"),
     "bench": (".bench.verb", "bench"),

@@ -65,6 +65,8 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
+from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
+from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
 from .state import Delete, Increment, Set, SharedState
@@ -97,14 +99,23 @@ __all__ = [
     "Increment",
     "LeaseHeld",
     "LimitExceeded",
+    "Member",
+    "MemberChanged",
+    "Membership",
     "Message",
     "MessageClosed",
     "NotANumber",
     "NotDelivered",
+    "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
     "OutlastError",
     "Position",
+    "Presence",
+    "PresenceCounts",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "PresenceWatch",
     "ReadOnly",
     "Record",
     "Refused",
@@ -124,6 +135,7 @@ __all__ = [
     "UnknownChannel",
     "UnknownCursor",
     "UnknownMessage",
+    "Vacated",
     "VersionMismatch",
     "Violation",
     "connect",

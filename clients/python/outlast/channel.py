@@ -20,6 +20,7 @@ from .errors import Resync
 from .link import Link
 from .options import check_whole
 from .outbox import Lane, Outbox
+from .presence import Presence
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .rows import Row, make_row
@@ -42,6 +43,7 @@ class Channel:
         self._seats = seats
         self._pace = pace
         self._lane = Lane(name)
+        self.presence = Presence(name, link, pace)
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
