@@ -29,12 +29,14 @@ from __future__ import annotations
 from outlast_protocol import Data, Headers, Position
 
 from .channel import Channel
+from .claim import Claim, ClaimSummary
 from .client import Client, connect
 from .cursor import Cursor
 from .errors import (
     BadChannelName,
     BadData,
     BufferFull,
+    ClaimHeld,
     Closed,
     ConnectFailed,
     ConnectionLost,
@@ -77,6 +79,9 @@ __all__ = [
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
+    "Claim",
+    "ClaimHeld",
+    "ClaimSummary",
     "Client",
     "Closed",
     "ConnectFailed",
