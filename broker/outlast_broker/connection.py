@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
+from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
 from . import administration, clock, ephemeral, greeting, history, receipts, subscribing
@@ -385,7 +386,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Subscribe: subscribing.subscribe,
     f.Unsubscribe: subscribing.unsubscribe,
     f.Credit: subscribing.credit,
-    f.Ephemeral: ephemeral.ephemeral,
+    s.Ephemeral: ephemeral.ephemeral,
     f.History: history.history,
     f.Info: administration.info,
     f.List: administration.list,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outlast_protocol import frames as f
 from outlast_protocol.batch import KIND_RECORDS, check_batch, stamp
+from outlast_protocol.frames import encode
+from outlast_protocol.session_frames import Ephemeral
 
 from .channel import Channel
 
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from .connection import ClientConnection
 
 
-def ephemeral(connection: ClientConnection, frame: f.Ephemeral) -> None:
+def ephemeral(connection: ClientConnection, frame: Ephemeral) -> None:
     """Not refused while the broker is read-only: nothing is written."""
     channel = connection.opened_channel(frame.number)
     check_batch(frame.batch, connection.client, KIND_RECORDS)
     time_ms = max(connection.heard_ms, channel.last_ms)
-    sent = _tell(channel, f.encode(f.Ephemeral(0, channel.number, stamp(frame.batch, 0, time_ms))))
+    sent = _tell(channel, encode(Ephemeral(0, channel.number, stamp(frame.batch, 0, time_ms))))
     counters = connection.engine.counters
     counters.ephemeral_sent += sent
     counters.ephemeral_dropped += len(channel.readers) - sent

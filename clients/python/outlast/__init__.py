@@ -31,6 +31,7 @@ from outlast_protocol import Data, Headers, Position
 from .channel import Channel
 from .client import Client, connect
 from .cursor import Cursor
+from .ephemeral import EphemeralMessage, Ephemerals
 from .errors import (
     BadChannelName,
     BadData,
@@ -75,6 +76,8 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "EphemeralMessage",
+    "Ephemerals",
     "Fenced",
     "GoingAway",
     "Headers",
