@@ -43,6 +43,7 @@ from .errors import (
     Fenced,
     GoingAway,
     LimitExceeded,
+    NotAnswered,
     NotDelivered,
     OffsetAhead,
     OffsetMismatch,
@@ -58,7 +59,9 @@ from .errors import (
     UnknownCursor,
     Violation,
 )
+from .inbox import Cancellation, Inbox, Request
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .requests import Outcome
 from .subscription import Subscription
 
 __all__ = [
@@ -66,6 +69,7 @@ __all__ = [
     "BadChannelName",
     "BadData",
     "BufferFull",
+    "Cancellation",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
@@ -81,16 +85,20 @@ __all__ = [
     "Fenced",
     "GoingAway",
     "Headers",
+    "Inbox",
     "LimitExceeded",
     "Message",
+    "NotAnswered",
     "NotDelivered",
     "OffsetAhead",
     "OffsetMismatch",
+    "Outcome",
     "OutlastError",
     "Position",
     "ReadOnly",
     "Record",
     "Refused",
+    "Request",
     "Resync",
     "Retention",
     "SequenceGap",
