@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import outlast
 import pytest
@@ -17,6 +17,7 @@ from tests.support.proxy import Faults, Proxy
 from .fake_broker import take
 from .test_against_broker import connect, tell
 
+T = TypeVar("T")
 Story = Callable[[outlast.Channel, outlast.Channel], Awaitable[None]]
 NAME = "room"
 
@@ -33,7 +34,7 @@ def between(story: Story) -> None:
 
 
 @asynccontextmanager
-async def asking(request: Awaitable[Outcome]) -> AsyncIterator[asyncio.Future[Outcome]]:
+async def asking(request: Awaitable[T]) -> AsyncIterator[asyncio.Future[T]]:
     """A request under way."""
     task = asyncio.ensure_future(request)
     try:
@@ -94,12 +95,12 @@ def test_one_message_refers_to_another_by_what_has_a_number() -> None:
 def test_who_waits_shares_one_subscription() -> None:
     async def story(agent: outlast.Channel, person: outlast.Channel) -> None:
         asks = [person.prompt(f"{index}") for index in range(10)]
-        async with asking(asyncio.gather(*asks)) as outcomes:  # type: ignore[arg-type]
+        async with asking(asyncio.gather(*asks)) as outcomes:
             records = await arrived(agent, 10)
             assert (await agent.info()).subscribers <= 1
             for record in reversed(records):
                 await agent.approve(record, record.data)
-            said = [outcome.data["text"] for outcome in await outcomes]  # type: ignore[attr-defined]
+            said = [outcome.data["text"] for outcome in await outcomes]
             assert said == [f"{index}" for index in range(10)]
         while (await agent.info()).subscribers:
             pass
