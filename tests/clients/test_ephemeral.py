@@ -200,6 +200,22 @@ async def test_a_subscription_takes_the_seat_and_leaves_it(broker: FakeBroker) -
 
 
 @scenario
+async def test_the_seat_of_a_dropped_subscription_is_for_the_next_one(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line), broker.subscribed(client, line) as records:
+        async with client.channel("c").ephemeral() as hearer:
+            records.__del__()  # dropped, and the loop has not got to it yet
+            entering = asyncio.create_task(client.channel("c").subscribe(start="earliest").__aenter__())
+            await line.expect(Unsubscribe)
+            await line.expect(Subscribe, start="latest")
+            await line.expect(Unsubscribe)
+            await line.accept(0, start="earliest")
+            async with await entering:
+                line.say(told("a"))
+                assert await heard_by(hearer) == ["a"]
+        assert len(broker.lines) == 1
+
+
+@scenario
 async def test_with_a_subscription_they_come_by_that(broker: FakeBroker) -> None:
     async with broker.joined() as (client, line), broker.subscribed(client, line):
         async with client.channel("c").ephemeral() as hearer, client.channel("c").ephemeral() as other:

@@ -49,9 +49,8 @@ def show(outcome: Outcome, wants_json: bool) -> int:
         if outcome.data is not None:
             click.echo(json.dumps(outcome.data, ensure_ascii=False))
     else:
-        say(
-            f"request {outcome.id} was refused by {visible(outcome.client_id)}: {visible(outcome.reason) or 'no reason given'}"
-        )
+        reason = visible(outcome.reason) or "no reason given"
+        say(f"request {outcome.id} was refused by {visible(outcome.client_id)}: {reason}")
     return Exit.OK if outcome.accepted else Exit.REFUSED
 
 

@@ -195,6 +195,7 @@ class Channel:
 
         `message` is what it refers to: an offset, or what has one. `fields` go with it as data, beside the text. Over
         as many connections as that takes. Raises NotAnswered after `timeout` seconds; the prompt stays open then.
+        Raises Resync when the answer cannot be known, because records were lost or the channel was deleted.
         """
         return await self._request("prompt", text, message, fields, timeout)
 

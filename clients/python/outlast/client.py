@@ -198,8 +198,9 @@ class Client:
             raise Closed("this client is closed")
         for link in self._links():
             occupant = link.readers.get(feed.name)
-            if occupant is not None and occupant.abandoned:
+            while occupant is not None and occupant.abandoned:
                 occupant.close()
+                occupant = link.readers.get(feed.name)
             if feed.name not in link.readers and link.state != "closed":
                 link.readers[feed.name] = feed
                 return link
