@@ -13,7 +13,7 @@ from functools import partial
 from random import random
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from outlast_protocol import Malformed, frames, limits, session_frames
+from outlast_protocol import Malformed, frames, limits
 from outlast_protocol.frames import Frame
 
 from .backoff import attempt_after, delay_ms
@@ -111,7 +111,7 @@ class Link:
         self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
             frames.Published: self._published,
             frames.Deliver: self._delivered,
-            session_frames.Ephemeral: self._heard,
+            frames.Ephemeral: self._heard,
             frames.Ping: lambda wire, ping: wire.send(frames.Pong(ping.token)),
             frames.Pong: lambda wire, pong: None,
             frames.Error: self._refused,
@@ -425,7 +425,7 @@ class Link:
         if reader is not None:
             reader.delivered(deliver.batches)
 
-    def _heard(self, wire: Wire, ephemeral: session_frames.Ephemeral) -> None:
+    def _heard(self, wire: Wire, ephemeral: frames.Ephemeral) -> None:
         reader = self._routes.get(ephemeral.number)
         if reader is not None and self.ears is not None:
             self.ears.heard(self, reader.name, ephemeral.batch)
