@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "answer": (".ask", "answer"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
+    "state": (".state", "state"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

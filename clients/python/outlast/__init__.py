@@ -41,9 +41,13 @@ from .errors import (
     ConnectionLost,
     Damaged,
     Fenced,
+    ForeignMessage,
     GoingAway,
+    LeaseHeld,
     LimitExceeded,
+    MessageClosed,
     NotAnswered,
+    NotANumber,
     NotDelivered,
     OffsetAhead,
     OffsetMismatch,
@@ -57,11 +61,16 @@ from .errors import (
     Trimmed,
     UnknownChannel,
     UnknownCursor,
+    UnknownMessage,
+    VersionMismatch,
     Violation,
 )
 from .inbox import Cancellation, Inbox, Request
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
 from .requests import Outcome
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -80,15 +89,21 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "EphemeralMessage",
     "Ephemerals",
     "Fenced",
+    "ForeignMessage",
     "GoingAway",
     "Headers",
     "Inbox",
+    "Increment",
+    "LeaseHeld",
     "LimitExceeded",
     "Message",
+    "MessageClosed",
     "NotAnswered",
+    "NotANumber",
     "NotDelivered",
     "OffsetAhead",
     "OffsetMismatch",
@@ -102,12 +117,20 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
     "UnknownChannel",
     "UnknownCursor",
+    "UnknownMessage",
+    "VersionMismatch",
     "Violation",
     "connect",
 ]
