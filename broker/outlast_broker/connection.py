@@ -11,7 +11,7 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, attaching, clock, ephemeral, greeting, history, receipts, subscribing
+from . import administration, attaching, claiming, clock, ephemeral, greeting, history, receipts, subscribing
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -399,6 +399,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Claim: claiming.claim,
+    f.Settle: claiming.settle,
+    f.Extend: claiming.extend,
+    f.Abandon: claiming.abandon,
+    f.Claims: claiming.claims,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from outlast_protocol.frames import Claim
 
 from tests.support.broker import PATIENCE_S, broker_process, running_broker, socket_path
 from tests.support.tree import ROOT
@@ -85,6 +86,25 @@ def test_two_ways(path: str) -> None:
             "person: the cancel was accepted by agent",
             "person: is asked 'May I pay 5 for the result?'",
         ]
+
+
+def test_claims(path: str) -> None:
+    paid = [f"agent-{index}: {{'order': 42, 'charged': '9.90 EUR'}}" for index in (1, 2)]
+    with example("claims.py", path) as process:
+        charged, *said = finish(process)
+    assert charged == "charging order 42, attempt 1" and sorted(said) == paid
+    with example("claims.py", path) as process:
+        assert sorted(finish(process)) == paid
+
+
+def test_an_order_whose_agent_was_killed_is_charged_by_the_next() -> None:
+    with running_broker() as broker:
+        dead = broker.client("agent-0")
+        number = dead.open("session:claims").number
+        assert dead.result(Claim(dead.request(), number, "charge:42", 1_000))["status"] == "granted"
+        dead.close()
+        with example("claims.py", broker.path) as process:
+            assert finish(process)[0] == "charging order 42, attempt 2"
 
 
 def test_state(path: str) -> None:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
     "state": (".state", "state"),
+    "claims": (".claims", "claims"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

@@ -29,6 +29,7 @@ from __future__ import annotations
 from outlast_protocol import Data, Headers, Position
 
 from .channel import Channel
+from .claim import Claim, ClaimSummary
 from .client import Client, connect
 from .cursor import Cursor
 from .ephemeral import EphemeralMessage, Ephemerals
@@ -36,6 +37,7 @@ from .errors import (
     BadChannelName,
     BadData,
     BufferFull,
+    ClaimHeld,
     Closed,
     ConnectFailed,
     ConnectionLost,
@@ -82,6 +84,9 @@ __all__ = [
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
+    "Claim",
+    "ClaimHeld",
+    "ClaimSummary",
     "Client",
     "Closed",
     "ConnectFailed",
