@@ -18,6 +18,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "pub": (".pub", "pub"),
     "sub": (".sub", "sub"),
     "history": (".history", "history"),
+    "ask": (".ask", "ask"),
+    "answer": (".ask", "answer"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
     "presence": (".presence", "presence"),

@@ -32,6 +32,7 @@ from .channel import Channel
 from .claim import Claim, ClaimSummary
 from .client import Client, connect
 from .cursor import Cursor
+from .ephemeral import EphemeralMessage, Ephemerals
 from .errors import (
     BadChannelName,
     BadData,
@@ -47,6 +48,7 @@ from .errors import (
     LeaseHeld,
     LimitExceeded,
     MessageClosed,
+    NotAnswered,
     NotANumber,
     NotDelivered,
     OffsetAhead,
@@ -65,10 +67,12 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
+from .inbox import Cancellation, Inbox, Request
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
+from .requests import Outcome
 from .state import Delete, Increment, Set, SharedState
 from .state_watch import StateWatch
 from .subscription import Subscription
@@ -78,6 +82,7 @@ __all__ = [
     "BadChannelName",
     "BadData",
     "BufferFull",
+    "Cancellation",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
@@ -92,10 +97,13 @@ __all__ = [
     "Damaged",
     "Data",
     "Delete",
+    "EphemeralMessage",
+    "Ephemerals",
     "Fenced",
     "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Inbox",
     "Increment",
     "LeaseHeld",
     "LimitExceeded",
@@ -104,11 +112,13 @@ __all__ = [
     "Membership",
     "Message",
     "MessageClosed",
+    "NotAnswered",
     "NotANumber",
     "NotDelivered",
     "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
+    "Outcome",
     "OutlastError",
     "Position",
     "Presence",
@@ -119,6 +129,7 @@ __all__ = [
     "ReadOnly",
     "Record",
     "Refused",
+    "Request",
     "Resync",
     "Retention",
     "SequenceGap",
