@@ -22,6 +22,7 @@ from .head import Head
 from .log import Move
 from .producers import Producers
 from .retention import Retention
+from .session import Session
 
 if TYPE_CHECKING:
     from .subscription import Subscription
@@ -33,7 +34,7 @@ class Channel:
     __slots__ = (
         "active_ms", "assigned", "assigned_ms", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
         "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "producers", "readers", "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "own_retention", "producers", "readers", "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -54,6 +55,8 @@ class Channel:
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
+        # Loaded with the first operation, or when somebody asks what the channel is.
+        self.session: Session | None = None
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
         # When the last one who had it open left: a reader keeps a channel from idling away.
@@ -99,6 +102,11 @@ class Channel:
         self.users -= 1
         self.active_ms = max(self.active_ms, now_ms)
 
+    def let_go(self) -> None:
+        """The channel leaves the memory."""
+        if self.session is not None:
+            self.session.close()
+
     # --- publishing ---------------------------------------------------------------------------------------
 
     def check_condition(self, if_offset: int) -> None:
@@ -120,6 +128,8 @@ class Channel:
         self.tail += batches
         _, _, offset, self.last_ms, _, _, _, records, _ = HEAD.unpack_from(batches[-1])
         self.last = offset + records - 1
+        if self.session is not None:
+            self.session.release(self.last)
 
     def recover(self, batch: bytes) -> None:
         """A journal entry's batch, at start: kept unless a chunk has it already."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol.batch import check_batch
+from outlast_protocol.batch import KIND_AT, KIND_SESSION, check_batch, read_records
 from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, deliver_head, encode, encode_acks
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
@@ -33,6 +33,18 @@ from .hub import Hub
 from .journal import ENTRY_HEAD
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
+from .session import (
+    ENTRY_ROW,
+    FOLDED_ROW,
+    MESSAGE_ROW,
+    THROUGH_ROW,
+    Author,
+    Contents,
+    Growing,
+    Session,
+    message_key,
+    unpack_growing,
+)
 from .settling import Settling
 from .subscription import Subscription
 
@@ -68,6 +80,7 @@ class Engine:
         self._loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
+        self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
         self._group = Group()
         self._in_flight: Group | None = None
@@ -90,6 +103,8 @@ class Engine:
                     continue
                 before = channel.last
                 channel.recover(entry.batch)
+                if entry.batch[KIND_AT] == KIND_SESSION:
+                    self.session(channel).recover(read_records(entry.batch))
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
@@ -151,6 +166,22 @@ class Engine:
         self._group.heads.add(channel)
         self._group.trims.add(channel)
         self.wake()
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    def session(self, channel: Channel) -> Session:
+        if channel.session is None:
+            rows: dict[bytes, bytes] = {}
+            for kind in (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW):
+                rows |= self.log.rows(channel.number, kind)
+            channel.session = Session(rows, partial(self._folded, channel), self._contents)
+        return channel.session
+
+    def _folded(self, channel: Channel, message: int) -> Growing | None:
+        """A message that the store holds folded, and that retention has left there."""
+        row = self.log.row(channel.number, message_key(FOLDED_ROW, message))
+        growing = None if row is None else unpack_growing(row)
+        return growing if growing is not None and growing.place >= channel.first else None
 
     # --- cursors ------------------------------------------------------------------------------------------
 
@@ -238,6 +269,9 @@ class Engine:
                 return
         if if_offset != UNCONDITIONAL:
             channel.check_condition(if_offset)
+        lease = self._lease_under(channel, fence) if fence else ""
+        if batch[KIND_AT] == KIND_SESSION:
+            self._accept_operations(channel, batch, Author(connection.client.decode(), lease), connection.heard_ms)
         stamped = channel.accept(batch, records, connection.heard_ms)
         offset = channel.assigned - records + 1
         if sequence:
@@ -253,6 +287,16 @@ class Engine:
         batches.append(stamped)
         self.counters.records_in += records
         self._acknowledge(connection, request, offset)
+
+    def _accept_operations(self, channel: Channel, batch: bytes, author: Author, now_ms: int) -> None:
+        """Raises ProtocolError, and then nothing has changed."""
+        session = self.session(channel)
+        time_ms = max(now_ms, channel.assigned_ms)
+        session.accept(session.judge(read_records(batch), author, channel.assigned + 1, time_ms))
+
+    def _lease_under(self, channel: Channel, token: int) -> str:
+        """The lease whose token is in force. Raises `fenced`."""
+        raise ProtocolError(ErrorCode.FENCED, "no lease was granted in this channel", token=0)
 
     def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
         group = self._group
@@ -310,10 +354,17 @@ class Engine:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
+                self._write_session(channel, group)
         for channel in group.trims.difference(group.moving):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
         group.work.forget_journal = self._settling.forget_through
+
+    def _write_session(self, channel: Channel, group: Group) -> None:
+        """What leaves the journal is in the rows from now on."""
+        if channel.session is not None:
+            rows = channel.session.rows(channel.assigned)
+            group.work.rows.update(((channel.number, key), value) for key, value in rows.items())
 
     def _trim(self, channel: Channel, group: Group, now_ms: int) -> None:
         """Applies retention, and erases what lies before `first`. Not for a channel whose chunks are moving."""

@@ -57,6 +57,7 @@ class Hub:
         channel.dead = True
         del self._by_name[channel.name], self._by_number[channel.number]
         self._dying[channel.number] = channel.name
+        channel.let_go()
 
     def born(self, birth: Creation | Deletion) -> None:
         """This creation or deletion is on disk."""
@@ -77,4 +78,5 @@ class Hub:
         for channel in self._round[-EVICT_SLICE:]:
             if channel.idle and not channel.dead and not needed(channel):
                 del self._by_name[channel.name], self._by_number[channel.number]
+                channel.let_go()
         del self._round[-EVICT_SLICE:]

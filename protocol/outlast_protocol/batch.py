@@ -51,6 +51,8 @@ _FRONT = Struct("<BBHII")
 HEAD_BYTES = HEAD.size
 _head: Callable[[bytes, int], tuple[int, int, int, int, int, int, int, int, int]] = HEAD.unpack_from
 STAMP_BYTES = STAMP.size
+# Where the kind stands in a batch.
+KIND_AT = 24
 KIND_RECORDS = 0
 KIND_SESSION = 1
 KIND_TILE = 2

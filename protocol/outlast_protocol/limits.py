@@ -26,6 +26,7 @@ AWAITS_MAX = 1_000
 # A folded message fits into one batch, so whatever grew can be given whole.
 MESSAGE_BYTES_MAX = 1_000_000
 OPEN_MESSAGES_MAX = 256
+REASON_BYTES_MAX = 4_096
 STATE_KEYS_MAX = 1_000
 STATE_KEY_BYTES_MAX = 255
 STATE_VALUE_BYTES_MAX = 65_536

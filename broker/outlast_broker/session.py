@@ -1,0 +1,412 @@
+"""What a channel is beside its log: its messages that still grow or were just closed, and its state.
+
+All of it follows from the operations in the log (PROTOCOL.md 4.5, 4.6). `judge` says what a batch would change, or refuses
+it; it changes nothing. There are two views, because a batch is judged when it comes and told of when it is on disk:
+
+    accepted    as of the channel's `assigned` offset: what the next batch is judged by
+    durable     as of its `last`: what readers are told
+
+Rows beside the log keep the accepted view as of a move into chunks; the journal has the operations after that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgpack
+from outlast_protocol import ErrorCode, ProtocolError, Record
+from outlast_protocol.limits import MESSAGE_BYTES_MAX, OPEN_MESSAGES_MAX, REASON_BYTES_MAX
+from outlast_protocol.operations import (
+    BROKERS_OWN,
+    CLOSED_BY_CLIENTS,
+    MESSAGE_OPS,
+    STATE_OPS,
+    MessageState,
+    Op,
+    Operation,
+)
+
+from .state import Entry, Totals, apply_state, totals_of
+
+MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
+
+
+class Growing(NamedTuple):
+    """A growing message as of its latest operation, at `place`. `size` is that of content, name and headers."""
+
+    message: int
+    client: str
+    lease: str
+    encoding: int
+    state: MessageState
+    size: int
+    place: int
+    time_ms: int
+    reason: str = ""
+    name: str | None = None
+    headers: Mapping[str, str] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is MessageState.OPEN
+
+    @property
+    def label_size(self) -> int:
+        return len((self.name or "").encode()) + sum(len(k.encode()) + len(v.encode()) for k, v in self.headers.items())
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb((*self[:4], int(self.state), *self[5:]))
+        return packed
+
+
+def unpack_growing(value: bytes) -> Growing:
+    row = msgpack.unpackb(value)
+    row[4] = MessageState(row[4])
+    return Growing(*row)
+
+
+class Changes(NamedTuple):
+    """What one batch changes, whose last offset is `last`. `pieces` are what its messages grow by, in order.
+
+    `perishes_ms` is when the last of its records with a time to live is over, 0: there is none.
+    """
+
+    last: int
+    messages: dict[int, Growing]
+    entries: dict[str, Entry | None]
+    totals: Totals
+    pieces: list[tuple[int, Op, bytes]]
+    perishes_ms: int
+
+
+class Author(NamedTuple):
+    """Who publishes: a client, and the lease under whose token it does, "" for none. The broker itself has no name."""
+
+    client: str
+    lease: str = ""
+
+
+class View:
+    """Messages that are open, or closed and not yet folded in the store; and the state."""
+
+    __slots__ = ("entries", "messages")
+
+    def __init__(self, messages: dict[int, Growing], entries: dict[str, Entry]) -> None:
+        self.messages = messages
+        self.entries = entries
+
+    def merge(self, changes: Changes) -> None:
+        self.messages.update(changes.messages)
+        for key, entry in changes.entries.items():
+            if entry is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = entry
+
+
+class Contents:
+    """What open messages hold, in memory: what is missing here is read from the log. All channels share the bound."""
+
+    __slots__ = ("_bytes", "_bytes_max")
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes = 0
+        self._bytes_max = bytes_max
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for `size` more; then it is taken."""
+        if self._bytes + size > self._bytes_max:
+            return False
+        self._bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._bytes -= size
+
+
+class Session:
+    """One channel's. `folded` finds a message that the store holds folded, by its number."""
+
+    def __init__(
+        self, rows: Mapping[bytes, bytes], folded: Callable[[int], Growing | None], contents: Contents
+    ) -> None:
+        messages = {int.from_bytes(key[1:]): unpack_growing(rows[key]) for key in rows if key[:1] == MESSAGE_ROW}
+        entries = {key[1:].decode(): Entry.unpack(rows[key]) for key in rows if key[:1] == ENTRY_ROW}
+        self.accepted = View(messages, entries)
+        self.durable = View(dict(messages), dict(entries))
+        # Operations up to here are in the rows.
+        self.through, self.perishes_ms, self.perishable_from = msgpack.unpackb(rows.get(THROUGH_ROW, b"\x93\0\0\0"))
+        self._totals = totals_of(entries)
+        self._folded = folded
+        self._pending: deque[Changes] = deque()
+        self._written: set[int | str] = set()
+        self._contents = contents
+        self.content: dict[int, bytearray] = {}
+
+    # --- what is published --------------------------------------------------------------------------------
+
+    def judge(self, records: Iterable[Record], author: Author, first: int, time_ms: int) -> Changes:
+        """What these records, which get offsets from `first` on, would change. Raises ProtocolError."""
+        return _Judge(self, author, first, time_ms).judge(records)
+
+    def accept(self, changes: Changes) -> None:
+        """The batch is in the group that gathers."""
+        self.accepted.merge(changes)
+        self._totals = changes.totals
+        self._written.update(changes.messages, changes.entries)
+        if changes.perishes_ms:
+            self.perishable_from = self.perishable_from or changes.last
+            self.perishes_ms = max(self.perishes_ms, changes.perishes_ms)
+            self._written.add(0)
+        self._pending.append(changes)
+
+    def release(self, last: int) -> None:
+        """What was accepted up to `last` is on disk."""
+        while self._pending and self._pending[0].last <= last:
+            changes = self._pending.popleft()
+            self.durable.merge(changes)
+            for message, op, piece in changes.pieces:
+                self._grow(message, op, piece)
+
+    def recover(self, records: list[Record]) -> None:
+        """A batch from the journal, at start: it was judged before it got there."""
+        last = records[-1].offset
+        if last <= self.through:
+            return
+        author = Author(records[0].client_id)
+        changes = _Judge(self, author, records[0].offset, records[0].time_ms, trusted=True).judge(records)
+        self.accept(changes)
+        self.release(last)
+
+    # --- who asks -----------------------------------------------------------------------------------------
+
+    def find(self, message: int) -> Growing | None:
+        """A message as accepted, wherever it is."""
+        return self.accepted.messages.get(message) or self._folded(message)
+
+    def open_under(self, lease: str) -> list[int]:
+        """The open messages that belong to a lease, as accepted."""
+        return [each.message for each in self.accepted.messages.values() if each.is_open and each.lease == lease]
+
+    @property
+    def totals(self) -> Totals:
+        return self._totals
+
+    # --- rows ---------------------------------------------------------------------------------------------
+
+    def rows(self, assigned: int) -> dict[bytes, bytes | None]:
+        """What has changed since this was asked last, to be written with a move; all as of `assigned`."""
+        written, self._written = self._written, set()
+        if not written:
+            return {}
+        rows: dict[bytes, bytes | None] = {}
+        for each in written:
+            if isinstance(each, str):
+                entry = self.accepted.entries.get(each)
+                rows[ENTRY_ROW + each.encode()] = None if entry is None else entry.pack()
+            elif each:
+                growing = self.accepted.messages.get(each)
+                rows[message_key(MESSAGE_ROW, each)] = None if growing is None else growing.pack()
+        self.through = assigned
+        rows[THROUGH_ROW] = msgpack.packb((assigned, self.perishes_ms, self.perishable_from))
+        return rows
+
+    def was_folded(self, growing: Growing) -> None:
+        """The store holds this message folded at its place: it needs no memory any more."""
+        if self.accepted.messages.get(growing.message) == growing:
+            self.forget(growing.message)
+
+    def forget(self, message: int) -> None:
+        self.accepted.messages.pop(message, None)
+        self.durable.messages.pop(message, None)
+        self._written.discard(message)
+        self._drop_content(message)
+
+    def swept(self, now_ms: int) -> None:
+        """All that had perished by `now_ms` is gone from the store."""
+        if self.perishes_ms and self.perishes_ms <= now_ms:
+            self.perishes_ms = self.perishable_from = 0
+            self._written.add(0)
+
+    # --- content ------------------------------------------------------------------------------------------
+
+    def _grow(self, message: int, op: Op, piece: bytes) -> None:
+        if op is Op.OPEN or op is Op.REPLACE:
+            self._drop_content(message)
+            if self._contents.take(len(piece)):
+                self.content[message] = bytearray(piece)
+        elif (content := self.content.get(message)) is not None:
+            if self._contents.take(len(piece)):
+                content += piece
+            else:
+                self._drop_content(message)
+
+    def _drop_content(self, message: int) -> None:
+        content = self.content.pop(message, None)
+        if content is not None:
+            self._contents.give_back(len(content))
+
+    def close(self) -> None:
+        """The channel leaves the memory."""
+        for message in list(self.content):
+            self._drop_content(message)
+
+
+def message_key(kind: bytes, message: int) -> bytes:
+    return kind + message.to_bytes(8)
+
+
+class _Judge:
+    """One batch on its way through: what came before it in the batch counts, too."""
+
+    def __init__(self, session: Session, author: Author, first: int, time_ms: int, trusted: bool = False) -> None:
+        self._session = session
+        self._author = author
+        self._first = first
+        self._time_ms = time_ms
+        self._trusted = trusted
+        self._messages: dict[int, Growing] = {}
+        self._entries: dict[str, Entry | None] = {}
+        self._totals = session.totals
+        self._opened_here = 0
+        self._pieces: list[tuple[int, Op, bytes]] = []
+        self._perishes_ms = 0
+
+    def judge(self, records: Iterable[Record]) -> Changes:
+        offset = self._first - 1
+        for offset, record in enumerate(records, self._first):
+            operation = record.operation
+            if operation is None:
+                if record.ttl_ms:
+                    self._perishes_ms = max(self._perishes_ms, self._time_ms + record.ttl_ms)
+            elif operation.op in STATE_OPS:
+                self._change_state(operation, record, offset)
+            elif operation.op in MESSAGE_OPS:
+                self._check_brokers_own(operation)
+                self._grow(operation, record, offset)
+            else:
+                self._check_brokers_own(operation)
+        return Changes(offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms)
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def _change_state(self, operation: Operation, record: Record, offset: int) -> None:
+        client, before = self._author.client, self._entry(operation.key)
+        after = apply_state(operation, record.encoding, record.data, offset, self._time_ms, client, self._entry)
+        self._totals = self._totals.after(operation.key, before, after)
+        if before is not None or after is not None:
+            self._entries[operation.key] = after
+
+    def _entry(self, key: str) -> Entry | None:
+        return self._entries[key] if key in self._entries else self._session.accepted.entries.get(key)
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    def _grow(self, operation: Operation, record: Record, offset: int) -> None:
+        if operation.op is Op.OPEN:
+            growing = self._opened(record, offset)
+        else:
+            growing = self._continued(operation, record, self._find(operation.message))
+        if growing.size > MESSAGE_BYTES_MAX:
+            text = (
+                f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
+            )
+            raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="message_bytes", value=MESSAGE_BYTES_MAX)
+        self._messages[growing.message] = growing._replace(place=offset, time_ms=self._time_ms)
+        if operation.op in _WITH_CONTENT:
+            self._pieces.append((growing.message, operation.op, record.data))
+
+    def _opened(self, record: Record, offset: int) -> Growing:
+        self._check_kind(record, record.encoding)
+        self._count_open()
+        opened = Growing(
+            offset, self._author.client, self._author.lease, record.encoding, MessageState.OPEN, 0, offset,
+            self._time_ms, "", record.name, record.headers,
+        )  # fmt: skip
+        return opened._replace(size=opened.label_size + len(record.data))
+
+    def _continued(self, operation: Operation, record: Record, growing: Growing) -> Growing:
+        self._check_author(operation, growing)
+        if growing.state not in _ALLOWED_WHILE[operation.op]:
+            state = growing.state.name.lower()
+            text = f"message {growing.message} is {state}: no {operation.op.name.lower()} any more"
+            raise ProtocolError(ErrorCode.MESSAGE_CLOSED, text, message=growing.message, state=state)
+        match operation.op:
+            case Op.APPEND:
+                self._check_kind(record, growing.encoding)
+                return growing._replace(size=growing.size + len(record.data))
+            case Op.REPLACE:
+                self._check_kind(record, growing.encoding)
+                return growing._replace(size=growing.label_size + len(record.data))
+            case Op.CLOSE:
+                self._opened_here -= 1
+                reason = self._reason(record)
+                return growing._replace(state=operation.state, reason=reason)
+            case Op.REOPEN:
+                self._check_empty(operation, record)
+                self._count_open()
+                return growing._replace(state=MessageState.OPEN, reason="")
+        self._check_empty(operation, record)
+        self._opened_here -= growing.is_open
+        return growing._replace(state=MessageState.REMOVED, size=growing.label_size, reason="")
+
+    def _find(self, message: int) -> Growing:
+        growing = self._messages.get(message) or self._session.find(message)
+        if growing is None:
+            text = f"no message was opened at offset {message}, or it is past retention"
+            raise ProtocolError(ErrorCode.UNKNOWN_MESSAGE, text, message=message)
+        return growing
+
+    def _check_author(self, operation: Operation, growing: Growing) -> None:
+        author = self._author
+        if self._trusted or not author.client:
+            return
+        if growing.lease and growing.lease != author.lease:
+            text = f"message {growing.message} belongs to lease {growing.lease!r}: publish under its token"
+            raise ProtocolError(ErrorCode.FOREIGN_MESSAGE, text, message=growing.message, lease=growing.lease)
+        if not growing.lease and growing.client != author.client:
+            text = f"message {growing.message} belongs to client {growing.client!r}"
+            raise ProtocolError(ErrorCode.FOREIGN_MESSAGE, text, message=growing.message, client=growing.client)
+        if operation.op is Op.CLOSE and operation.state not in CLOSED_BY_CLIENTS:
+            raise _bad("only the broker closes a message as interrupted")
+
+    def _check_brokers_own(self, operation: Operation) -> None:
+        if operation.op in BROKERS_OWN and self._author.client and not self._trusted:
+            raise _bad(f"the operation {operation.op.name.lower()} is the broker's own")
+
+    def _count_open(self) -> None:
+        self._opened_here += 1
+        known = sum(each.is_open for each in self._session.accepted.messages.values())
+        if known + self._opened_here > OPEN_MESSAGES_MAX and not self._trusted:
+            text = f"the channel has {OPEN_MESSAGES_MAX} open messages: close one first"
+            raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="open_messages", value=OPEN_MESSAGES_MAX)
+
+    def _check_kind(self, record: Record, encoding: int) -> None:
+        if record.encoding > 1 or record.encoding != encoding:
+            raise _bad("what a message grows by is bytes (encoding 0) or text (1), the same from open to close")
+
+    def _reason(self, record: Record) -> str:
+        if len(record.data) > REASON_BYTES_MAX:
+            raise _bad(f"the reason of a close has {len(record.data)} bytes of {REASON_BYTES_MAX}")
+        return record.data.decode("utf-8", "replace")
+
+    def _check_empty(self, operation: Operation, record: Record) -> None:
+        if record.data:
+            raise _bad(f"the operation {operation.op.name.lower()} has no data")
+
+
+_WITH_CONTENT = frozenset({Op.OPEN, Op.APPEND, Op.REPLACE, Op.REMOVE})
+_EVER = frozenset(MessageState) - {MessageState.REMOVED}
+_ALLOWED_WHILE: dict[Op, frozenset[MessageState]] = {
+    Op.APPEND: frozenset({MessageState.OPEN}),
+    Op.CLOSE: frozenset({MessageState.OPEN}),
+    Op.REPLACE: _EVER,
+    Op.REMOVE: _EVER,
+    Op.REOPEN: frozenset({MessageState.INTERRUPTED}),
+}
+
+
+def _bad(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_BATCH, message)
