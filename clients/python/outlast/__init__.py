@@ -63,14 +63,18 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
+from .growing import Assembly, Change, Content, GrowingMessage
+from .message import MessageWriter
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .subscription import Subscription
 
 __all__ = [
     "Ack",
+    "Assembly",
     "BadChannelName",
     "BadData",
     "BufferFull",
+    "Change",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
@@ -78,17 +82,20 @@ __all__ = [
     "Closed",
     "ConnectFailed",
     "ConnectionLost",
+    "Content",
     "Cursor",
     "Damaged",
     "Data",
     "Fenced",
     "ForeignMessage",
     "GoingAway",
+    "GrowingMessage",
     "Headers",
     "LeaseHeld",
     "LimitExceeded",
     "Message",
     "MessageClosed",
+    "MessageWriter",
     "NotANumber",
     "NotDelivered",
     "OffsetAhead",

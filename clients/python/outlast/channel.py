@@ -10,14 +10,17 @@ from typing import Any, Literal
 
 from outlast_protocol import Data, Headers, frames
 from outlast_protocol.limits import CREDIT_BYTES_MAX
+from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
 from .backoff import Pace
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .errors import Resync
+from .growing import Content, GrowingMessage
 from .link import Link
-from .options import check_whole
+from .message import Leased, MessageWriter, Named, Way, adopted, amended, check_kind, opening, read_message
+from .options import check_whole, ttl_ms_from
 from .outbox import Lane, Outbox
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
@@ -52,17 +55,19 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
     ) -> Ack:
         """Returns when the message is on disk, over as many connections as that takes.
 
         `data` is bytes, text or a JSON value, and arrives as that. With `if_offset` it is stored only if
         that is the channel's last offset, else OffsetMismatch says the last one. Messages published while
-        an acknowledgement is outstanding go together in one batch.
+        an acknowledgement is outstanding go together in one batch. `ttl` seconds after it was accepted nobody is
+        given it any more; its offset stays.
 
         Cancelling this call does not withdraw a message that may have been sent. Raises TooLarge, and
         BufferFull if the client was made with when_full="raise".
         """
-        row = make_row(data, name, headers)
+        row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
         return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset)))
 
     def publish_nowait(
@@ -72,13 +77,14 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
     ) -> asyncio.Future[Ack]:
         """As `publish`, but returns at once; the future gets the Ack, or the error.
 
         Raises BufferFull when there is no room, whatever `when_full` says. An error of a future that
         nobody looks at is logged by asyncio.
         """
-        row = make_row(data, name, headers)
+        row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
         return self._outbox.offer(self._lane, (row,), _condition(if_offset))
 
     async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
@@ -93,6 +99,48 @@ class Channel:
         if not rows:
             raise ValueError("publish_many needs at least one message")
         return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True))
+
+    # --- messages that grow -------------------------------------------------------------------------------
+
+    def message(
+        self,
+        *,
+        name: str | None = None,
+        headers: Headers | None = None,
+        data: Content = "",
+        lease: Leased | None = None,
+    ) -> MessageWriter:
+        """A message that grows while it is written: `async with channel.message(name="answer") as message`.
+
+        `data` is its beginning, and says whether it is text or bytes. Under a lease it belongs to that: who takes
+        the lease over may go on with it. At most 1,000,000 bytes.
+        """
+        return opening(self._way(lease), name, headers, data)
+
+    async def adopt(self, message_id: Where | Named, *, lease: Leased | None = None) -> MessageWriter:
+        """Goes on writing a message that is open, or was interrupted. Its `content` is what it holds already.
+
+        Raises MessageClosed when it is neither, ForeignMessage when it belongs to somebody else, UnknownMessage,
+        UnknownChannel, and StaleEpoch for a position of an earlier life.
+        """
+        return await adopted(self._way(lease), await self.get_message(message_id))
+
+    async def get_message(self, message_id: Where | Named) -> GrowingMessage:
+        """A growing message as it stands. Raises UnknownMessage, UnknownChannel and StaleEpoch."""
+        offset, epoch = read_message(message_id)
+        return await history.fetch_message(self._link, self.name, offset, epoch)
+
+    async def replace(self, message_id: Where | Named, data: Content, *, lease: Leased | None = None) -> Ack:
+        """Gives a message, open or closed, new content. Raises UnknownMessage, MessageClosed and ForeignMessage."""
+        check_kind(data, data)
+        return await amended(self._way(lease), message_id, Op.REPLACE, data)
+
+    async def remove(self, message_id: Where | Named, *, lease: Leased | None = None) -> Ack:
+        """Takes a message's content away for ever. Raises UnknownMessage, MessageClosed and ForeignMessage."""
+        return await amended(self._way(lease), message_id, Op.REMOVE, b"")
+
+    def _way(self, lease: Leased | None) -> Way:
+        return Way(self._outbox, self._lane, lease)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -140,11 +188,14 @@ class Channel:
         before: Where | None = None,
         backwards: bool = False,
         limit: int | None = None,
+        raw: bool = False,
     ) -> AsyncIterator[Record]:
         """What the channel holds now, fetched in pages while it is iterated; at most `limit` records.
 
         Forwards from a start (as in `subscribe`; "earliest" if none is given) and below `before`.
-        `backwards` gives the newest first, below `before`, and takes no start.
+        `backwards` gives the newest first, below `before`, and takes no start. Each growing message is one
+        record, whole, where its latest operation is, and `record.operation` says how it stands; `raw` gives it
+        operation by operation.
 
         Raises UnknownChannel, Trimmed, StaleEpoch and OffsetAhead when iterated.
         """
@@ -154,7 +205,7 @@ class Channel:
         if limit is not None:
             check_whole("limit", limit, 0)
         offset, epoch = (None, None) if before is None else starts.read_where("before", before)
-        wanted = history.Range(where, offset, epoch, limit)
+        wanted = history.Range(where, offset, epoch, limit, fold=not raw)
         read = history.backwards if backwards else history.forwards
         return read(self._link, self.name, wanted)
 
@@ -240,7 +291,7 @@ class Channel:
 
 def _row(message: Data | Message) -> Row:
     if isinstance(message, Message):
-        return make_row(message.data, message.name, message.headers)
+        return make_row(message.data, message.name, message.headers, ttl_ms=ttl_ms_from(message.ttl))
     return make_row(message, None, None)
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from outlast_protocol.limits import CHANNEL_NAME_BYTES_MAX, CLIENT_ID_BYTES_MAX
+from outlast_protocol.operations import WHOLE_MAX
 from outlast_protocol.position import EPOCH_MAX
 
 from .address import Address
 from .backoff import Pace
 
+TTL_S_MAX = WHOLE_MAX // 1000
 LinkState: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
 OnState: TypeAlias = Callable[[LinkState, str], object]
 WhenFull: TypeAlias = Literal["wait", "raise"]
@@ -59,6 +61,17 @@ def check_whole(what: str, value: object, lowest: int, highest: int | None = Non
         bounds = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
         raise ValueError(f"{what} is {value}, expected {bounds}")
     return value
+
+
+def ttl_ms_from(ttl: float | None) -> int:
+    """Seconds as ms, 0 for None: for ever."""
+    if ttl is None:
+        return 0
+    if not isinstance(ttl, int | float) or isinstance(ttl, bool):
+        raise TypeError(f"ttl is {type(ttl).__name__}, expected seconds as a number")
+    if not 0 < ttl <= TTL_S_MAX:
+        raise ValueError(f"ttl is {ttl} s, expected more than 0 and at most {TTL_S_MAX}, or None: for ever")
+    return max(round(ttl * 1000), 1)
 
 
 def check_channel_name(name: object) -> str:
