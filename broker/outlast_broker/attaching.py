@@ -37,11 +37,12 @@ def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subsc
 
 def state(connection: ClientConnection, frame: f.State) -> None:
     channel = connection.named_channel(frame.channel)
-    connection.when_readable(
-        frame.request,
-        channel,
-        lambda: connection.reply(frame.request, {"last": channel.last, "state": state_rows(connection, channel)}),
-    )
+
+    def answer() -> None:
+        rows = state_rows(connection, channel)
+        connection.reply(frame.request, {"epoch": channel.epoch, "last": channel.last, "state": rows})
+
+    connection.when_readable(frame.request, channel, answer)
 
 
 def state_rows(connection: ClientConnection, channel: Channel) -> list[Any]:

@@ -66,6 +66,9 @@ from .errors import (
 from .growing import Assembly, Change, Content, GrowingMessage
 from .message import MessageWriter
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -86,11 +89,13 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
     "Fenced",
     "ForeignMessage",
     "GoingAway",
     "GrowingMessage",
     "Headers",
+    "Increment",
     "LeaseHeld",
     "LimitExceeded",
     "Message",
@@ -108,7 +113,13 @@ __all__ = [
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",

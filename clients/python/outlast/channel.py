@@ -26,6 +26,7 @@ from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .rows import Row, make_row
 from .starts import Edge, Where
+from .state import SharedState
 from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
@@ -45,6 +46,11 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
+
+    @property
+    def state(self) -> SharedState:
+        """The channel's shared state: keys and values beside its messages, in one order with them."""
+        return SharedState(self.name, self._link, self._outbox, self._lane, self.subscribe)
 
     # --- publishing ---------------------------------------------------------------------------------------
 
