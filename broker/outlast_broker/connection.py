@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
+from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, attaching, clock, greeting, history, receipts, subscribing
+from . import administration, attaching, clock, ephemeral, greeting, history, receipts, subscribing
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -121,6 +122,11 @@ class ClientConnection:
         self._out_bytes += len(data)
         if self._out_bytes > self.engine.config.reader_buffer_bytes:
             self.clogged = True
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes more would go out with what waits, and neither socket nor disk is behind."""
+        bounded = self._out_bytes + size <= self.engine.config.reader_buffer_bytes
+        return bounded and not self.clogged and not self._holds
 
     def flush(self) -> None:
         out, self._out = self._out, []
@@ -383,6 +389,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Message: attaching.message,
     f.State: attaching.state,
     f.Credit: subscribing.credit,
+    s.Ephemeral: ephemeral.ephemeral,
     f.History: history.history,
     f.Info: administration.info,
     f.List: administration.list,

@@ -181,10 +181,10 @@ def assemble(client: bytes, labels: bytes, count: int, rest: bytes, kind: int = 
     return STAMP.pack(length, crc32(covered), 0, 0) + covered
 
 
-def check_batch(batch: bytes, client: bytes) -> int:
+def check_batch(batch: bytes, client: bytes, kind_max: int = KIND_SESSION) -> int:
     """How many records `batch` holds, once everything in it has been checked (PROTOCOL.md 4.3).
 
-    `client` is the connection's own client_id: nobody publishes in another's name.
+    `client` is the connection's own client_id: nobody publishes in another's name. Kinds above `kind_max` are refused.
     """
     size = len(batch)
     if size < HEAD_BYTES:
@@ -196,8 +196,8 @@ def check_batch(batch: bytes, client: bytes) -> int:
         raise _bad("offset, time and reserved must be zero until the broker stamps them")
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
-    if kind > KIND_SESSION:
-        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
+    if kind > kind_max:
+        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not taken here", kind=kind)
     _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
     return count
 

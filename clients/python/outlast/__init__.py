@@ -31,6 +31,7 @@ from outlast_protocol import Data, Headers, Position
 from .channel import Channel
 from .client import Client, connect
 from .cursor import Cursor
+from .ephemeral import EphemeralMessage, Ephemerals
 from .errors import (
     BadChannelName,
     BadData,
@@ -90,6 +91,8 @@ __all__ = [
     "Damaged",
     "Data",
     "Delete",
+    "EphemeralMessage",
+    "Ephemerals",
     "Fenced",
     "ForeignMessage",
     "GoingAway",

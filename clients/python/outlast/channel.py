@@ -16,6 +16,7 @@ from outlast_protocol.position import OFFSET_MAX
 from . import delivery, history, starts
 from .backoff import Pace
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
+from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
 from .growing import Content, GrowingMessage
 from .link import Link
@@ -31,18 +32,21 @@ from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
 CURSORS_PAGE = 500
+EPHEMERAL_KEPT_DEFAULT = 256
 
 
 class Channel:
     """Made by `client.channel(name)`, without I/O. The channel comes to be when it is first used."""
 
-    def __init__(self, name: str, link: Link, outbox: Outbox, seats: Seats, pace: Pace) -> None:
+    def __init__(self, name: str, link: Link, outbox: Outbox, seats: Seats, pace: Pace, hearing: Hearing) -> None:
         self.name = name
         self._link = link
         self._outbox = outbox
         self._seats = seats
         self._pace = pace
         self._lane = Lane(name)
+        self._hearing = hearing
+        self._mouth = Mouth(name, link)
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
@@ -214,6 +218,24 @@ class Channel:
         wanted = history.Range(where, offset, epoch, limit, fold=not raw)
         read = history.backwards if backwards else history.forwards
         return read(self._link, self.name, wanted)
+
+    # --- what is not stored -------------------------------------------------------------------------------
+
+    def send_ephemeral(self, data: Data, *, name: str | None = None, headers: Headers | None = None) -> bool:
+        """Tells those who read the channel now, and stores nothing: for typing indicators and the like.
+
+        Returns at once, and whether it was sent: False without a connection, or with one that does not drain. What
+        was sent may still be dropped on its way. Raises TooLarge for more than a frame of 65,536 bytes holds.
+        """
+        return self._mouth.send(make_row(data, name, headers))
+
+    def ephemeral(self, *, limit: int = EPHEMERAL_KEPT_DEFAULT) -> Ephemerals:
+        """The ephemeral messages that come from now on, this client's own too.
+
+        Of those that are not iterated yet the newest `limit` are kept. With a subscription of this client to the
+        channel they come by that one, and not while it is behind; else the client subscribes for them.
+        """
+        return Ephemerals(Hearer(self.name, check_whole("limit", limit, 1)), self._hearing)
 
     # --- cursors ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from functools import partial
 from random import random
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from outlast_protocol import Malformed, frames, limits
+from outlast_protocol import Malformed, frames, limits, session_frames
 from outlast_protocol.frames import Frame
 
 from .backoff import attempt_after, delay_ms
@@ -27,6 +27,8 @@ LEAVE_TIMEOUT_MS = 5_000
 CLOSE_TIMEOUT_MS = 1_000
 REQUEST_MAX = 2**32 - 1
 PUBLISH_HEAD_BYTES = 44
+# Beyond so much that the socket has not taken, nothing more is sent that may as well be dropped.
+ROOM_BYTES = 262_144
 AGENT = "outlast-python/0.1.0"
 
 _log = logging.getLogger("outlast")
@@ -63,6 +65,8 @@ class Listener(Protocol):
 class Reader(Listener, Protocol):
     """A subscription as its link sees it."""
 
+    name: str
+
     def delivered(self, batches: bytes) -> None: ...
 
     def resynced(self, resync: frames.Resync) -> None: ...
@@ -75,6 +79,14 @@ class Reader(Listener, Protocol):
     def close(self) -> None: ...
 
     def fail(self, error: OutlastError) -> None: ...
+
+
+class Ears(Protocol):
+    """Who wants to hear what is not stored, and from when on it comes."""
+
+    def began(self, name: str) -> None: ...
+
+    def heard(self, link: Link, name: str, batch: bytes) -> None: ...
 
 
 class Link:
@@ -94,10 +106,12 @@ class Link:
         self._answers: dict[int, OnAnswer] = {}
         self._lives: dict[str, Life] = {}
         self._routes: dict[int, Reader] = {}
+        self._reserved: dict[int, OnAnswer] = {}
         self._ready: list[asyncio.Future[None]] = []
         self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
             frames.Published: self._published,
             frames.Deliver: self._delivered,
+            session_frames.Ephemeral: self._heard,
             frames.Ping: lambda wire, ping: wire.send(frames.Pong(ping.token)),
             frames.Pong: lambda wire, pong: None,
             frames.Error: self._refused,
@@ -114,6 +128,7 @@ class Link:
         self.failure: OutlastError | None = None
         self.listeners: list[Listener] = []
         self.readers: dict[str, Reader] = {}
+        self.ears: Ears | None = None
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -246,6 +261,12 @@ class Link:
         self._answers[self._request] = on_answer
         self._wire.send(make(self._request))
 
+    def reserve(self, on_refusal: OnAnswer) -> int:
+        """A request number for frames that have no answer but an ERROR; `on_refusal` is called with each of those."""
+        self._request = self._request % REQUEST_MAX + 1
+        self._reserved[self._request] = on_refusal
+        return self._request
+
     async def call(self, make: Callable[[int], Frame], expected: type[R]) -> R:
         """The answer to one request. Raises what the broker refuses it with, or ConnectionLost."""
         answer = await self._asked(partial(self.request, make))
@@ -297,6 +318,13 @@ class Link:
     def route(self, number: int, reader: Reader) -> None:
         """From now on `reader` gets what is delivered for `number`."""
         self._routes[number] = reader
+        if self.ears is not None:
+            self.ears.began(reader.name)
+
+    def reads(self, name: str) -> bool:
+        """Whether the broker has accepted a subscription to the channel on this connection."""
+        life = self._lives.get(name)
+        return life is not None and life.number in self._routes
 
     def unroute(self, number: int) -> None:
         self._routes.pop(number, None)
@@ -305,6 +333,11 @@ class Link:
         """For what has no answer; nothing happens without a connection."""
         if self.is_open and self._wire is not None:
             self._wire.send(frame)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now would soon go out."""
+        return self.is_open and self._wire is not None and self._wire.unsent_bytes <= ROOM_BYTES
 
     def flush(self) -> None:
         if self._wire is not None:
@@ -365,6 +398,8 @@ class Link:
         refusal = from_wire(error.code, error.message, error.detail)
         if error.request in self._answers:
             self._answer(wire, error.request, refusal)
+        elif (on_refusal := self._reserved.get(error.request)) is not None:
+            on_refusal(refusal)
         elif (reader := self._routes.get(_number(error))) is not None:
             reader.fail(refusal)
         else:
@@ -389,6 +424,11 @@ class Link:
         reader = self._routes.get(deliver.number)
         if reader is not None:
             reader.delivered(deliver.batches)
+
+    def _heard(self, wire: Wire, ephemeral: session_frames.Ephemeral) -> None:
+        reader = self._routes.get(ephemeral.number)
+        if reader is not None and self.ears is not None:
+            self.ears.heard(self, reader.name, ephemeral.batch)
 
     def _resynced(self, wire: Wire, resync: frames.Resync) -> None:
         reader = self._routes.get(resync.number)
