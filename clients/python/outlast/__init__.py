@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from outlast_protocol import Data, Headers, Position
 
+from .attachment import Attachment, MessageChanged
 from .channel import Channel
 from .client import Client, connect
 from .cursor import Cursor
@@ -64,7 +65,7 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
-from .growing import Assembly, Change, Content, GrowingMessage
+from .growing import Assembly, Content, GrowingMessage
 from .message import MessageWriter
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
@@ -75,10 +76,10 @@ from .subscription import Subscription
 __all__ = [
     "Ack",
     "Assembly",
+    "Attachment",
     "BadChannelName",
     "BadData",
     "BufferFull",
-    "Change",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
@@ -102,6 +103,7 @@ __all__ = [
     "LeaseHeld",
     "LimitExceeded",
     "Message",
+    "MessageChanged",
     "MessageClosed",
     "MessageWriter",
     "NotANumber",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from .attachment import AttachFeed, Attachment
 from .backoff import Pace
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
@@ -177,16 +178,52 @@ class Channel:
         before it is iterated. `on_resync` is called (and awaited, if it gives an awaitable) instead of
         Resync being raised.
         """
+        where = self._start(after, start, last, since, cursor, ack, window_bytes)
+        feed = Feed(self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor)
+        if feed.receipt is None:
+            return Subscription(feed, on_resync)
+        return CursorSubscription(feed, feed.receipt, ack == "auto", on_resync)
+
+    def attach(
+        self,
+        *,
+        after: Where | None = None,
+        start: Edge | None = None,
+        last: int | None = None,
+        since: datetime | int | None = None,
+        cursor: str | None = None,
+        ack: AckMode = "auto",
+        raw: bool = False,
+        presence: bool = True,
+        on_resync: Callable[[Resync], object] | None = None,
+        window_bytes: int = WINDOW_BYTES_DEFAULT,
+    ) -> Attachment:
+        """What the channel is now, and what happens to it: `async with channel.attach(last=50) as session`.
+
+        Starts, cursors and the rest are as in `subscribe`; `last` counts what is handed over. `raw` gives history
+        operation by operation, `presence` says who is there. See Attachment.
+        """
+        where = self._start(after, start, last, since, cursor, ack, window_bytes)
+        feed = AttachFeed(
+            self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor,
+            raw=raw, presence=presence,
+        )  # fmt: skip
+        return Attachment(feed, self._fetch_message, ack == "auto", on_resync)
+
+    def _fetch_message(self, message: int, epoch: int) -> Awaitable[GrowingMessage]:
+        return history.fetch_message(self._link, self.name, message, epoch)
+
+    def _start(
+        self, after: Where | None, start: Edge | None, last: int | None, since: datetime | int | None,
+        cursor: str | None, ack: str, window_bytes: int,
+    ) -> starts.Start:  # fmt: skip
         where = starts.choose(after, start, last, since, "latest" if cursor is None else "earliest")
         check_whole("window_bytes", window_bytes, 1, CREDIT_BYTES_MAX)
         if ack not in ("auto", "manual"):
             raise ValueError(f'ack is {ack!r}, expected "auto" or "manual"')
         if cursor is not None:
             check_cursor_name(cursor)
-        feed = Feed(self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor)
-        if feed.receipt is None:
-            return Subscription(feed, on_resync)
-        return CursorSubscription(feed, feed.receipt, ack == "auto", on_resync)
+        return where
 
     def history(
         self,

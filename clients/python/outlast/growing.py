@@ -145,6 +145,12 @@ class Assembly:
         self._keep(change.message)
         return change
 
+    def put(self, message: GrowingMessage) -> Change:
+        """Learns a whole message from elsewhere."""
+        change = Change(message, _difference(self.find(message.id), message.content))
+        self._keep(message)
+        return change
+
     def clear(self) -> None:
         """Forgets everything: what was fed last does not join what comes."""
         self._open.clear()

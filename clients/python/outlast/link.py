@@ -48,7 +48,7 @@ class Life(NamedTuple):
     epoch: int
 
 
-Reply: TypeAlias = frames.Opened | frames.Subscribed | frames.Page | frames.Reply
+Reply: TypeAlias = frames.Opened | frames.Subscribed | session_frames.Attached | frames.Page | frames.Reply
 Answer: TypeAlias = Reply | Acked | OutlastError
 OnAnswer: TypeAlias = Callable[[Answer], None]
 R = TypeVar("R", frames.Opened, frames.Page, frames.Reply)
@@ -349,7 +349,7 @@ class Link:
         handler = self._handlers.get(type(frame))
         if handler is not None:
             handler(wire, frame)
-        elif isinstance(frame, frames.Opened | frames.Subscribed | frames.Page | frames.Reply):
+        elif isinstance(frame, Reply):
             self._answer(wire, frame.request, frame)
 
     def wire_ended(self, wire: Wire) -> None:
