@@ -25,6 +25,7 @@ from .retention import Retention
 from .session import Session
 
 if TYPE_CHECKING:
+    from .attendance import Attendance
     from .subscription import Subscription
 
 
@@ -32,9 +33,9 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "chunks_version", "created_ms", "cursors", "dead", "due_ms", "durable",
-        "epoch",        "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
+        "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "created_ms", "cursors", "dead",
+        "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name",
+        "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
         "tail_firsts", "users",
     )  # fmt: skip
 
@@ -60,6 +61,8 @@ class Channel:
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
+        # Made when somebody first enters or watches.
+        self.attendance: Attendance | None = None
         # Loaded with the first operation, or when somebody asks what the channel is.
         self.session: Session | None = None
         self.readers: set[Subscription] = set()

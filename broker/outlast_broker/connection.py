@@ -12,12 +12,14 @@ from outlast_protocol import frames as f
 from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, attaching, clock, ephemeral, greeting, history, receipts, subscribing
+from . import administration, attaching, attendance, clock, ephemeral, greeting, history, receipts, subscribing
+from .attendance import Attendance, Watcher
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
 from .log import Log
 from .names import check_channel_name
+from .presence import Key
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class ClientConnection:
     __slots__ = (
         "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
         "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
-        "pages_asked", "producer", "serving", "subscriptions",
+        "lagging", "members", "pages_asked", "producer", "serving", "subscriptions", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -71,6 +73,10 @@ class ClientConnection:
         self.behind: dict[Subscription, None] = {}
         # AWAITs that are not answered yet.
         self.awaits: dict[Waiter, None] = {}
+        # Whom it has brought into channels, what it watches, and which watches are owed a snapshot.
+        self.members: dict[tuple[Attendance, Key], None] = {}
+        self.watches: dict[Attendance, Watcher] = {}
+        self.lagging: dict[Watcher, None] = {}
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
@@ -148,6 +154,7 @@ class ClientConnection:
         self.clogged = False
         self._resume(_CLOGGED)
         self.go_on()
+        attendance.drained(self)
         self.engine.feeder.serve(self)
 
     def hold(self) -> bool:
@@ -183,6 +190,7 @@ class ClientConnection:
         self.channels.clear()
         for waiter in list(self.awaits):
             waiter.leave()
+        attendance.gone(self)
 
     # --- time and endings ---------------------------------------------------------------------------------
 
@@ -400,6 +408,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Enter: attendance.enter,
+    f.Leave: attendance.leave,
+    f.Members: attendance.members,
+    f.Watch: attendance.watch,
+    f.Unwatch: attendance.unwatch,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

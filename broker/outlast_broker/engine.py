@@ -141,6 +141,8 @@ class Engine:
         """Ends this life of the channel: its readers are told, its number is dead at once."""
         self.hub.remove(channel)
         resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
+        if channel.attendance is not None:
+            self.group.answers.append(channel.attendance.end())
         for reader in list(channel.readers):
             reader.end()
             reader.connection.ended(channel)

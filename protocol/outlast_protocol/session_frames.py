@@ -105,7 +105,7 @@ class Unwatch(NamedTuple):
 class Presence(NamedTuple):
     """Rows of `members` are [client_id, member, status, encoding, data, time_ms, reason].
 
-    A snapshot comes in frames of which all but the last say `more`.
+    A snapshot, or changes, may come in several frames, of which all but the last say `more`.
     """
 
     number: int

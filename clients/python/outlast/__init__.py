@@ -66,7 +66,9 @@ from .errors import (
     Violation,
 )
 from .growing import Assembly, Content, GrowingMessage
+from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .message import MessageWriter
+from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
 from .state import Delete, Increment, Set, SharedState
@@ -102,16 +104,25 @@ __all__ = [
     "Increment",
     "LeaseHeld",
     "LimitExceeded",
+    "Member",
+    "MemberChanged",
+    "Membership",
     "Message",
     "MessageChanged",
     "MessageClosed",
     "MessageWriter",
     "NotANumber",
     "NotDelivered",
+    "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
     "OutlastError",
     "Position",
+    "Presence",
+    "PresenceCounts",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "PresenceWatch",
     "ReadOnly",
     "Record",
     "Refused",
@@ -132,6 +143,7 @@ __all__ = [
     "UnknownCursor",
     "UnknownMessage",
     "VersionMismatch",
+    "Vacated",
     "Violation",
     "connect",
 ]

@@ -12,17 +12,18 @@ from typing import NamedTuple, Self, TypeAlias
 
 from outlast_protocol import Position, frames
 from outlast_protocol.operations import STATE_OPS, Op, Operation
-from outlast_protocol.session_frames import Attach, Attached, Presence
+from outlast_protocol.session_frames import Attach, Attached
 
 from .backoff import Pace
 from .cursor import Receipt
 from .errors import Resync, StaleEpoch, UnknownChannel, UnknownMessage, Violation
 from .growing import Assembly, Content, GrowingMessage
-from .link import Life, Link
+from .link import Life
+from .members import Member, MemberChanged, PresenceEvent, PresenceSnapshot
 from .reading import Reading
 from .records import Record
 from .replica import Replica, StateChanged, StateSnapshot
-from .roster import Key, Member, PresenceChanged, Roster
+from .room import Lookout, Room
 from .starts import Start
 from .state import entries_from
 from .subscription import Feed, Seats, Stream, last_acks
@@ -51,36 +52,51 @@ class MessageChanged(NamedTuple):
         return self.record.position
 
 
-Event: TypeAlias = Record | MessageChanged | StateChanged | PresenceChanged
+Event: TypeAlias = Record | MessageChanged | StateChanged | PresenceEvent
+
+
+class Glance(Lookout):
+    """A look at who is there, for one that waits for more than that."""
+
+    def __init__(self, woken: Callable[[], None]) -> None:
+        super().__init__(wants_rows=True)
+        self.has_begun_watching = False
+        self._woken = woken
+
+    def wake(self) -> None:
+        self._woken()
 
 
 class AttachFeed(Feed):
-    """As a subscription's, and it keeps what ATTACHED and PRESENCE say until the user looks."""
+    """As a subscription's, and it keeps what ATTACHED says until the user looks.
+
+    All of a client's looks at who is in a channel share one watch, so ATTACH does not ask for another one.
+    """
 
     def __init__(
         self, name: str, reading: Reading, window_bytes: int, seats: Seats, pace: Pace, cursor: str | None,
-        *, raw: bool, presence: bool,
+        *, raw: bool, room: Room | None,
     ) -> None:  # fmt: skip
         super().__init__(name, reading, window_bytes, seats, pace, cursor)
-        self.raw = raw
-        self.presence = presence
-        self.roster = Roster()
         self.attached: Attached | None = None
+        self.glance = None if room is None else Glance(self._wake)
+        self._raw = raw
+        self._room = room
+
+    def start(self) -> None:
+        super().start()
+        if self._room is not None and self.glance is not None and not self.glance.has_begun_watching:
+            self.glance.has_begun_watching = True
+            self._room.watch(self.glance)
 
     def _frame(self, life: Life, credit: int, start: Start, request: int) -> frames.Frame:
         cursor = self.reading.asked_cursor
-        return Attach(request, life.number, credit, *start, cursor=cursor, raw=self.raw, presence=self.presence)
+        return Attach(request, life.number, credit, *start, cursor=cursor, raw=self._raw, presence=False)
 
     def _accept(self, answer: frames.Subscribed | Attached) -> None:
         super()._accept(answer)
-        if isinstance(answer, Attached) and self.subscribed and self._life is not None and self._link is not None:
+        if isinstance(answer, Attached) and self.subscribed:
             self.attached = answer
-            if self.presence:
-                self._link.watch(self._life.number, self)
-
-    def watched(self, presence: Presence) -> None:
-        self.roster.feed(presence)
-        self._wake()
 
     def resynced(self, resync: frames.Resync) -> None:
         """What was left out may have been operations: only another ATTACH says what the channel is since."""
@@ -92,20 +108,17 @@ class AttachFeed(Feed):
             self.reading.lost()
             self._subscribe()
 
-    def link_lost(self) -> None:
-        super().link_lost()
-        self.roster.lost()
-
-    def _unsubscribe(self, link: Link, life: Life) -> None:
-        link.unwatch(life.number, self)
-        super()._unsubscribe(link, life)
+    def _let_go(self) -> None:
+        super()._let_go()
+        if self._room is not None and self.glance is not None:
+            self._room.unwatch(self.glance)
 
 
 class Attachment(Stream):
     """Enter it with `async with`: then it says what the channel is, and iterating it, what happens.
 
     Events are the channel's records in order, each once: an operation on a growing message as MessageChanged, one on
-    the state as StateChanged, anything else as Record; PresenceChanged comes between them. The history from the start
+    the state as StateChanged, anything else as Record; a PresenceEvent comes between them. The history from the start
     that was asked for comes first: each growing message once, whole, where its latest operation is (with `raw`,
     operation by operation). `state` has the history's changes already, so none of those is told.
 
@@ -124,6 +137,8 @@ class Attachment(Stream):
         self._assembly = Assembly()
         self._replica = Replica()
         self._snapshot: StateSnapshot | None = None
+        self._members: dict[tuple[str, int], Member] = {}
+        self._sees_members = feed.glance is None
         self._through: Position | None = None
         # Messages whose beginning cannot be had any more.
         self._lost: set[int] = set()
@@ -157,25 +172,25 @@ class Attachment(Stream):
         return self._assembly.messages
 
     @property
-    def members(self) -> Mapping[Key, Member]:
-        """Who is present or away, by client id and member; empty without `presence`."""
-        return self._feed.roster.members
+    def members(self) -> list[Member]:
+        """Who is present or away, as of the last event; nobody without `presence`."""
+        return list(self._members.values())
 
     # --- life ---------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         feed = self._feed
         await self._accepted()
-        while not feed.closed and not await self._is_settled():
+        while not feed.closed and not self._reading.ended and not await self._is_settled():
             await self._more()
-        feed.roster.settle()
         return self
 
     async def _is_settled(self) -> bool:
         """Whether everything is known that entering promises."""
         await self._settle()
-        has_members = self._feed.roster.is_known or not self._feed.presence
-        return self._reading.ended or (self._through is not None and has_members)
+        if not self._sees_members:
+            self._presence_event()
+        return self._joins and self._sees_members
 
     async def close(self) -> None:
         """Ends it, once what was acknowledged is on disk, or after a second of trying. May be called twice."""
@@ -232,12 +247,33 @@ class Attachment(Stream):
         while not feed.closed:
             feed.start()
             await self._settle()
-            event = feed.roster.take() or await self._next_of_log()
+            event = self._presence_event() or await self._next_of_log()
             if event is not None:
                 return event
             if self._reading.next_one is None and feed.attached is None and not await self._advance():
                 await self._more()
         raise StopAsyncIteration
+
+    def _presence_event(self) -> PresenceEvent | None:
+        glance = self._feed.glance
+        if glance is None:
+            return None
+        event = glance.pop()
+        if event is None and glance.failure is not None:
+            raise glance.failure
+        if isinstance(event, PresenceSnapshot):
+            self._sees_members = True
+            self._members = {(member.client_id, member.member_id): member for member in event.members}
+        elif isinstance(event, MemberChanged):
+            self._note(event.member)
+        return event
+
+    def _note(self, member: Member) -> None:
+        key = (member.client_id, member.member_id)
+        if member.status == "left":
+            self._members.pop(key, None)
+        else:
+            self._members[key] = member
 
     async def _next_of_log(self) -> Event | None:
         """The next record as an event; None: there is none, or it is nothing to tell of."""

@@ -24,6 +24,7 @@ from .link import Link
 from .message import Leased, MessageWriter, Named, Way, adopted, amended, check_kind, opening, read_message
 from .options import check_whole, ttl_ms_from
 from .outbox import Lane, Outbox
+from .presence import Presence
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .rows import Row, make_row
@@ -48,6 +49,7 @@ class Channel:
         self._lane = Lane(name)
         self._hearing = hearing
         self._mouth = Mouth(name, link)
+        self.presence = Presence(name, link, pace)
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
@@ -206,7 +208,7 @@ class Channel:
         where = self._start(after, start, last, since, cursor, ack, window_bytes)
         feed = AttachFeed(
             self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor,
-            raw=raw, presence=presence,
+            raw=raw, room=self.presence.room if presence else None,
         )  # fmt: skip
         return Attachment(feed, self._fetch_message, ack == "auto", on_resync)
 

@@ -153,6 +153,8 @@ class Client:
     async def _hang_up(self) -> None:
         assert self._link is not None
         self._hearing.close()
+        for channel in self._channels.values():
+            channel.presence.close()
         links = [self._link, *self._extra, *self._leaving]
         for link in links:
             for reader in list(link.readers.values()):

@@ -89,6 +89,14 @@ class Ears(Protocol):
     def heard(self, link: Link, name: str, batch: bytes) -> None: ...
 
 
+class Witness(Protocol):
+    """Who is told of a channel's presence on one wire."""
+
+    def told(self, presence: frames.Presence) -> None: ...
+
+    def deleted(self, number: int) -> None: ...
+
+
 class Link:
     """Dials, greets and comes back. `is_open` says whether requests can be made now."""
 
@@ -107,6 +115,7 @@ class Link:
         self._lives: dict[str, Life] = {}
         self._routes: dict[int, Reader] = {}
         self._reserved: dict[int, OnAnswer] = {}
+        self._witnesses: dict[int, Witness] = {}
         self._ready: list[asyncio.Future[None]] = []
         self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
             frames.Published: self._published,
@@ -116,6 +125,7 @@ class Link:
             frames.Pong: lambda wire, pong: None,
             frames.Error: self._refused,
             frames.Resync: self._resynced,
+            frames.Presence: self._told,
             frames.Welcome: self._welcomed,
             frames.GoAway: self._sent_away,
             Malformed: lambda wire, bad: wire.fail(Violation(str(bad.error))),
@@ -329,6 +339,13 @@ class Link:
     def unroute(self, number: int) -> None:
         self._routes.pop(number, None)
 
+    def call_witness(self, number: int, witness: Witness) -> None:
+        """From now on `witness` is told of the presence in channel `number`, and of its end."""
+        self._witnesses[number] = witness
+
+    def dismiss_witness(self, number: int) -> None:
+        self._witnesses.pop(number, None)
+
     def send(self, frame: Frame) -> None:
         """For what has no answer; nothing happens without a connection."""
         if self.is_open and self._wire is not None:
@@ -359,6 +376,7 @@ class Link:
             self._leave_timer = None
         self._lives.clear()
         self._routes.clear()
+        self._witnesses.clear()
         answers, self._answers = self._answers, {}
         for on_answer in answers.values():
             on_answer(ConnectionLost("the connection ended before the broker answered"))
@@ -431,9 +449,17 @@ class Link:
             self.ears.heard(self, reader.name, ephemeral.batch)
 
     def _resynced(self, wire: Wire, resync: frames.Resync) -> None:
+        witness = self._witnesses.get(resync.number)
+        if witness is not None and resync.reason == "deleted":
+            witness.deleted(resync.number)
         reader = self._routes.get(resync.number)
         if reader is not None:
             reader.resynced(resync)
+
+    def _told(self, wire: Wire, presence: frames.Presence) -> None:
+        witness = self._witnesses.get(presence.number)
+        if witness is not None:
+            witness.told(presence)
 
 
 def _number(error: frames.Error) -> int:
