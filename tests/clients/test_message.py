@@ -74,25 +74,24 @@ async def test_a_message_from_its_opening_to_its_end(broker: FakeBroker) -> None
 
 @scenario
 async def test_what_is_appended_before_the_opening_is_acknowledged_waits_and_goes_as_one(broker: FakeBroker) -> None:
-    async with broker.joined() as (client, line):
-        async with client.channel("c").message() as message:
-            futures = [message.append_nowait(token) for token in "abc"]
-            plain = client.channel("c").publish_nowait("plain")
-            await line.open()
-            opening = await line.expect(Publish)
-            assert said(opening) == [opened()]
-            futures.append(message.append_nowait("d"))
-            with pytest.raises(RuntimeError, match="flush"):
-                message.id  # noqa: B018
-            await line.expect_nothing()
-            line.say(Published([(opening.request, 5, False)]))
-            publish = await line.publish(6, sequence=2)
-            assert said(publish) == [*(appended(5, token) for token in "abc"), (None, "plain"), appended(5, "d")]
-            assert [(await future).offset for future in futures] == [6, 7, 8, 10]
-            assert (await plain).offset == 9
-            closing = asyncio.create_task(message.complete())
-            await line.publish(11)
-            await closing
+    async with broker.joined() as (client, line), client.channel("c").message() as message:
+        futures = [message.append_nowait(token) for token in "abc"]
+        plain = client.channel("c").publish_nowait("plain")
+        await line.open()
+        opening = await line.expect(Publish)
+        assert said(opening) == [opened()]
+        futures.append(message.append_nowait("d"))
+        with pytest.raises(RuntimeError, match="flush"):
+            message.id  # noqa: B018
+        await line.expect_nothing()
+        line.say(Published([(opening.request, 5, False)]))
+        publish = await line.publish(6, sequence=2)
+        assert said(publish) == [*(appended(5, token) for token in "abc"), (None, "plain"), appended(5, "d")]
+        assert [(await future).offset for future in futures] == [6, 7, 8, 10]
+        assert (await plain).offset == 9
+        closing = asyncio.create_task(message.complete())
+        await line.publish(11)
+        await closing
 
 
 @scenario

@@ -60,7 +60,7 @@ class Glance(Lookout):
 
     def __init__(self, woken: Callable[[], None]) -> None:
         super().__init__(wants_rows=True)
-        self.has_begun_watching = False
+        self.looks = False
         self._woken = woken
 
     def wake(self) -> None:
@@ -83,12 +83,6 @@ class AttachFeed(Feed):
         self._raw = raw
         self._room = room
 
-    def start(self) -> None:
-        super().start()
-        if self._room is not None and self.glance is not None and not self.glance.has_begun_watching:
-            self.glance.has_begun_watching = True
-            self._room.watch(self.glance)
-
     def _frame(self, life: Life, credit: int, start: Start, request: int) -> frames.Frame:
         cursor = self.reading.asked_cursor
         return Attach(request, life.number, credit, *start, cursor=cursor, raw=self._raw, presence=False)
@@ -97,6 +91,13 @@ class AttachFeed(Feed):
         super()._accept(answer)
         if isinstance(answer, Attached) and self.subscribed:
             self.attached = answer
+            self._look()
+
+    def _look(self) -> None:
+        """Once: the watch survives connections by itself."""
+        if self._room is not None and self.glance is not None and not self.glance.looks:
+            self.glance.looks = True
+            self._room.watch(self.glance)
 
     def resynced(self, resync: frames.Resync) -> None:
         """What was left out may have been operations: only another ATTACH says what the channel is since."""
