@@ -181,3 +181,13 @@ def test_closed_messages_are_forgotten_the_oldest_first() -> None:
     assert [assembly.find(message) is None for message in (1, 3, 5)] == [True, True, False]
     assembly.clear()
     assert assembly.find(5) is None
+
+
+def test_a_message_learned_from_elsewhere() -> None:
+    assembly = Assembly()
+    assembly.feed(OPEN)
+    other, _ = fed(record(9, op(Op.FOLDED, 5), "Abc"))
+    change = assembly.put(other.messages[5])
+    assert change.delta == "bc"
+    assert assembly.messages[5] is change.message
+    assert assembly.feed(record(8, op(Op.APPEND, 5), "c")) is None

@@ -333,3 +333,32 @@ async def test_an_acknowledgement_still_counts_while_the_broker_leaves(broker: F
         await line.open(last=1)
         assert datas_of(await line.publish(2, sequence=2)) == ["b"]
         assert (await second).offset == 2
+
+
+@scenario
+async def test_time_to_live(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        channel = client.channel("c")
+        waiting = asyncio.gather(channel.publish("a", ttl=1.5), channel.publish("b"))
+        many = asyncio.create_task(channel.publish_many(["c", outlast.Message("d", ttl=2)]))
+        await line.open()
+        publishes = [await line.publish(1), await line.publish(3)]
+        records = [record for publish in publishes for record in batch.read_records(publish.batch)]
+        assert [record.ttl_ms for record in records] == [1500, 0, 0, 2000]
+        await waiting
+        await many
+
+
+@scenario
+async def test_a_message_is_closed_whatever_else_waits(broker: FakeBroker) -> None:
+    async with broker.joined(buffer_bytes=600, when_full="raise") as (client, line):
+        message = client.channel("c").message()
+        message.append_nowait("a")
+        with pytest.raises(outlast.BufferFull):
+            message.append_nowait("b")
+        closing = asyncio.create_task(message.complete())
+        await line.open()
+        for offset in (5, 6):
+            publish = await line.publish(offset)
+        assert [record.decoded() for record in batch.read_records(publish.batch)] == ["a", ""]
+        await closing
