@@ -107,7 +107,8 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Whether the log knows all about this channel, and nobody here would miss it."""
-        return not self.users and self.settled and not self.tail
+        unwritten = self.session is not None and self.session.unwritten
+        return not self.users and self.settled and not self.tail and not unwritten
 
     def entered(self) -> None:
         self.users += 1

@@ -298,7 +298,7 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        changes = session.judge(read_records(batch), author, channel.assigned + 1, time_ms)
+        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self._folding.note(channel)
@@ -358,12 +358,13 @@ class Engine:
         """Adds to a group what the engine itself wants written with it."""
         now_ms = clock.now_ms()
         for channel in self._settling.slice(group.bytes, now_ms):
+            # Also when retention has left nothing to move: the journal is forgotten all the same.
+            self._write_session(channel, group)
             move = channel.plan_move()
             if move is not None:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
-                self._write_session(channel, group)
         for channel in group.trims.difference(group.moving):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
@@ -371,7 +372,7 @@ class Engine:
 
     def _write_session(self, channel: Channel, group: Group) -> None:
         """What leaves the journal is in the rows from now on."""
-        if channel.session is not None:
+        if channel.session is not None and not channel.dead:
             rows = channel.session.rows(channel.assigned)
             group.work.rows.update(((channel.number, key), value) for key, value in rows.items())
 

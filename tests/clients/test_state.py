@@ -265,6 +265,7 @@ async def write_randomly(client: outlast.Client, chance: random.Random, count: i
 def random_change(chance: random.Random) -> Change:
     key = chance.choice("abcde")
     version = chance.choice([None, None, None, 0])
-    value: Data = chance.choice([chance.randrange(100), "text"])
+    values: list[Data] = [chance.randrange(100), "text"]
+    value = chance.choice(values)
     changes: list[Change] = [Set(key, value, version), Delete(key, version), Increment(key, chance.randint(-9, 9))]
     return chance.choice(changes)

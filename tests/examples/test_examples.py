@@ -71,6 +71,18 @@ def test_receipts(path: str) -> None:
         assert f"agent: {first + 1} is read" in said
 
 
+def test_state(path: str) -> None:
+    steps = ["plan", "review", "search", "write"]
+    for _ in range(2):
+        with example("state.py", path) as process:
+            *said, last = finish(process)
+        lines = [line.split(" (")[0] for line in said]
+        for word in ("taken", "done"):
+            assert sorted(line for line in lines if line.endswith(f": {word}")) == [f"{step}: {word}" for step in steps]
+        assert [line for line in lines if line.startswith("done")] == [f"done: {count}" for count in range(1, 5)]
+        assert last == "4 of 4 steps are done"
+
+
 def test_the_agent_publishes_all_its_work(path: str) -> None:
     with example("agent.py", path, "work") as agent:
         assert finish(agent) == [f"0 of {len(TOKENS)} tokens are on disk", f"all {len(TOKENS)} tokens are on disk"]
