@@ -504,6 +504,11 @@ async def test_until_ends_the_iteration_where_it_says(broker: FakeBroker) -> Non
         line.deliver(make_tile(5, 7, TIME_MS, b""))
         assert [record.offset async for record in subscription] == [1, 3]
         assert subscription.position == outlast.Position(EPOCH, 7)
+        subscription.until = outlast.Position(EPOCH, 9)
+        line.deliver(stored(8, "a", "b", "c"))
+        assert [record.offset async for record in subscription] == [8, 9]
+        subscription.until = None
+        assert (await anext(subscription)).offset == 10
 
 
 @scenario

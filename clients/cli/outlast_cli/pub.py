@@ -15,13 +15,13 @@ from outlast import Ack, BufferFull, Channel, Client, Data, OutlastError
 from .background import in_background
 from .exits import Exit, Failure
 from .failures import explain
+from .growing import STDIN, write
 from .lines import LINE_BYTES_MAX, Lines
 from .options import broker_options
 from .quantities import show_count
 from .session import channel_of, run_session, say
 from .terminal import is_terminal, table
 
-STDIN = 0
 CHUNK_BYTES = 65_536
 # So many refusals are told one by one; the summary counts all.
 REFUSALS_TOLD = 10
@@ -33,6 +33,8 @@ FORMATS = ("auto", "table", "plain", "json")
 @click.argument("data")
 @click.option("--json", "is_json", is_flag=True, help="DATA, or each line, is JSON.")
 @click.option("--name", help="The records' name, such as token or tool_call.")
+@click.option("--message", "message_name", metavar="NAME", help="One message that grows: standard input as it comes, "
+              "closed at its end.")  # fmt: skip
 @click.option("--header", "header_texts", multiple=True, metavar="KEY=VALUE", help="A header. Repeat it for more.")
 @click.option("--if-offset", type=click.IntRange(0), metavar="N", help="Only if N is the channel's last offset.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
@@ -40,14 +42,25 @@ FORMATS = ("auto", "table", "plain", "json")
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    form: str, url: str, connect_timeout_ms: int,
+    form: str, message_name: str | None, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
 
     Returns when everything is on disk. A single record's ack is printed: its position, and whether the
     broker had it already. For standard input a summary goes to standard error, and the exit code is 1 if
     any line was refused. Text that begins with a dash goes behind --.
+
+    With --message DATA, or with - all of standard input, is one message that grows while it comes, for readers to
+    see. At the end it is closed as complete, and by Ctrl-C as cancelled; the position of its opening is printed.
     """
+    if message_name is not None:
+        if name is not None or is_json or if_offset is not None:
+            raise click.UsageError("--message names the message, and is text: leave out --name, --json and --if-offset")
+        source = STDIN if data == "-" else data
+        headers = parse_headers(header_texts)
+        return run_session(
+            url, connect_timeout_ms, lambda client: write(client, channel, message_name, headers, source)
+        )
     labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
     if data == "-":
         if if_offset is not None:

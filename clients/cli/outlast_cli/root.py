@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": (".serve", "serve"),
     "pub": (".pub", "pub"),
     "sub": (".sub", "sub"),
+    "attach": (".attach", "attach"),
     "history": (".history", "history"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),

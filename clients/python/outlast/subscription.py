@@ -325,17 +325,16 @@ class Subscription(Stream):
         return self
 
     async def __anext__(self) -> Record:
-        record = self._reading.next_record()
+        record = self._reading.next_record() if self.until is None else None
         return record if record is not None else await self._refill()
 
     async def _refill(self) -> Record:
         feed, reading = self._feed, self._reading
         while not feed.closed and not self._is_over():
-            feed.start()
-            came = await self._advance()
             if record := reading.next_record():
                 return record
-            if not came and not self._is_over():
+            feed.start()
+            if not await self._advance() and not self._is_over():
                 await self._more()
         raise StopAsyncIteration
 
