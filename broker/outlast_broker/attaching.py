@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol import frames as f
 
-from . import clock, folded, subscribing
+from . import attendance, clock, folded, subscribing
 from .channel import Channel
 from .pages import Cut, Start
 from .subscription import Subscription
@@ -33,6 +33,8 @@ def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subsc
     connection.send(f.encode(answer))
     if not frame.raw:
         subscription.snapshot = session.snapshot(channel.first, channel.last)
+    if frame.presence:
+        attendance.watch_attached(connection, channel)
 
 
 def state(connection: ClientConnection, frame: f.State) -> None:

@@ -40,16 +40,23 @@ class Watcher:
     """One connection that watches one channel. While it is `live` it gets changes as they come.
 
     Else it lags: it is owed a snapshot, or the rest of one from behind the member `after`; `missed` are changes of
-    members that were in it already, None when there were too many.
+    members that were in it already, None when there were too many. It may watch by WATCH (`asked` says whether for
+    rows), by ATTACH, or by both; each ends by itself.
     """
 
-    __slots__ = ("after", "attendance", "connection", "live", "missed", "rows")
+    __slots__ = ("after", "asked", "attached", "attendance", "connection", "live", "missed")
 
-    def __init__(self, attendance: Attendance, connection: ClientConnection, rows: bool) -> None:
+    def __init__(self, attendance: Attendance, connection: ClientConnection) -> None:
         self.attendance = attendance
         self.connection = connection
-        self.rows = rows
+        self.asked: bool | None = None
+        self.attached = False
         self.begin()
+
+    @property
+    def rows(self) -> bool:
+        """Whether it is told of members, not of their number alone."""
+        return self.attached or self.asked is True
 
     def begin(self) -> None:
         """It is owed a whole snapshot."""
@@ -69,6 +76,10 @@ class Watcher:
         self.missed |= {member.key: member for member in changes if member.key <= self.after}
         if len(self.missed) > MISSED_MAX:
             self.missed = None
+
+    def end_unless_wanted(self) -> None:
+        if self.asked is None and not self.attached:
+            self.end()
 
     def end(self) -> None:
         self.attendance.watchers.pop(self.connection, None)
@@ -147,7 +158,7 @@ class Attendance:
             self.roster.take_changes()
         elif self._gathering is None:
             wait_ms = self._told_ms + GATHER_MS - clock.steady_ms()
-            self._gathering = _call_in(wait_ms, self._tell)
+            self._gathering = _call_in(wait_ms, self.tell)
 
     def _hold_channel(self) -> None:
         """A channel with members is neither let go of nor idle (PROTOCOL.md 6.11)."""
@@ -159,18 +170,15 @@ class Attendance:
 
     # --- telling watchers ---------------------------------------------------------------------------------
 
-    def watch(self, connection: ClientConnection, rows: bool) -> Watcher:
+    def watcher(self, connection: ClientConnection) -> Watcher:
         """Makes the connection a watcher, which lags; one that watched already begins anew."""
-        self.unwatch(connection)
         if not self.watchers:
             self._counted = self.roster.counts
-        watcher = self.watchers[connection] = connection.watches[self] = Watcher(self, connection, rows)
-        return watcher
-
-    def unwatch(self, connection: ClientConnection) -> None:
         watcher = self.watchers.get(connection)
-        if watcher is not None:
-            watcher.end()
+        if watcher is None:
+            watcher = self.watchers[connection] = connection.watches[self] = Watcher(self, connection)
+        watcher.begin()
+        return watcher
 
     def serve(self, watcher: Watcher) -> None:
         """Goes on with its snapshot as long as its socket takes it."""
@@ -199,7 +207,7 @@ class Attendance:
             watcher.connection.send(frame)
         watcher.go_live()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """The changes that were gathered, to all who watch: the same bytes (PROTOCOL.md 6.11)."""
         self._gathering = None
         self._told_ms = clock.steady_ms()
@@ -318,13 +326,17 @@ def _list(connection: ClientConnection, frame: f.Members, channel: Channel) -> N
 
 def watch(connection: ClientConnection, frame: f.Watch) -> None:
     attendance = attendance_of(connection, connection.opened_channel(frame.number))
-    watcher = attendance.watch(connection, frame.rows)
+    watcher = attendance.watcher(connection)
+    watcher.asked = frame.rows
     _reply_counts(connection, frame.request, attendance)
     attendance.serve(watcher)
 
 
 def unwatch(connection: ClientConnection, frame: f.Unwatch) -> None:
-    unwatch_quietly(connection, connection.opened_channel(frame.number))
+    watcher = _watcher(connection, connection.opened_channel(frame.number))
+    if watcher is not None:
+        watcher.asked = None
+        watcher.end_unless_wanted()
     connection.reply(frame.request, {})
 
 
@@ -340,13 +352,17 @@ def attendance_of(connection: ClientConnection, channel: Channel) -> Attendance:
 def watch_attached(connection: ClientConnection, channel: Channel) -> None:
     """The connection watches the channel, and is sent the members there are: as much as its socket takes, now."""
     attendance = attendance_of(connection, channel)
-    attendance.serve(attendance.watch(connection, rows=True))
+    watcher = attendance.watcher(connection)
+    watcher.attached = True
+    attendance.serve(watcher)
 
 
 def unwatch_quietly(connection: ClientConnection, channel: Channel) -> None:
-    """The connection does not watch the channel any more; it may not have done so before."""
-    if channel.attendance is not None:
-        channel.attendance.unwatch(connection)
+    """The connection does not watch the channel any more, unless WATCH said so; it may not have done so before."""
+    watcher = _watcher(connection, channel)
+    if watcher is not None:
+        watcher.attached = False
+        watcher.end_unless_wanted()
 
 
 def drained(connection: ClientConnection) -> None:
@@ -373,6 +389,10 @@ def gone(connection: ClientConnection) -> None:
 
 
 # --- small help -------------------------------------------------------------------------------------------
+
+
+def _watcher(connection: ClientConnection, channel: Channel) -> Watcher | None:
+    return channel.attendance.watchers.get(connection) if channel.attendance is not None else None
 
 
 def _reply_counts(connection: ClientConnection, request: int, attendance: Attendance) -> None:

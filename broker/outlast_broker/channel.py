@@ -17,6 +17,7 @@ from outlast_protocol.batch import HEAD, spans, stamp
 
 from . import chunk
 from .chunk import CHUNK_BYTES, MERGE_BYTES, Chunk
+from .claim import Claims
 from .cursor import Cursors
 from .head import Head
 from .log import Move
@@ -33,10 +34,10 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "created_ms", "cursors", "dead",
-        "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name",
-        "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
-        "tail_firsts", "users",
+        "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "claims", "created_ms", "cursors",
+        "dead", "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live",
+        "name", "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes",
+        "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -61,6 +62,7 @@ class Channel:
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
+        self.claims: Claims | None = None
         # Made when somebody first enters or watches.
         self.attendance: Attendance | None = None
         # Loaded with the first operation, or when somebody asks what the channel is.

@@ -12,7 +12,18 @@ from outlast_protocol import frames as f
 from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, attaching, attendance, clock, ephemeral, greeting, history, receipts, subscribing
+from . import (
+    administration,
+    attaching,
+    attendance,
+    claiming,
+    clock,
+    ephemeral,
+    greeting,
+    history,
+    receipts,
+    subscribing,
+)
 from .attendance import Attendance, Watcher
 from .channel import Channel
 from .cursor import Waiter
@@ -408,6 +419,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Claim: claiming.claim,
+    f.Settle: claiming.settle,
+    f.Extend: claiming.extend,
+    f.Abandon: claiming.abandon,
+    f.Claims: claiming.claims,
     f.Enter: attendance.enter,
     f.Leave: attendance.leave,
     f.Members: attendance.members,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from outlast_protocol import ErrorCode, ProtocolError, limits
 from outlast_protocol import frames as f
 
-from . import clock, folded, pages
+from . import attendance, clock, folded, pages
 from .names import check_name
 from .pages import Start
 from .since import find_time
@@ -115,6 +115,7 @@ def unsubscribe(connection: ClientConnection, frame: f.Unsubscribe) -> None:
     if subscription is None:
         raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"channel number {frame.number} is not subscribed")
     subscription.end()
+    attendance.unwatch_quietly(connection, subscription.channel)
     connection.reply(frame.request, {})
 
 

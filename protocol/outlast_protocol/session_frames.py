@@ -142,10 +142,13 @@ class Leases(NamedTuple):
 
 
 class Claim(NamedTuple):
+    """`nonce` is random and the same when the request is sent again: it is answered alike then. 0: there is none."""
+
     request: int
     number: int
     key: str
     ttl_ms: int
+    nonce: int = 0
 
 
 class Settle(NamedTuple):

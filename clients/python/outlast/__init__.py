@@ -30,6 +30,7 @@ from outlast_protocol import Data, Headers, Position
 
 from .attachment import Attachment, MessageChanged
 from .channel import Channel
+from .claim import Claim, ClaimSummary
 from .client import Client, connect
 from .cursor import Cursor
 from .ephemeral import EphemeralMessage, Ephemerals
@@ -37,6 +38,7 @@ from .errors import (
     BadChannelName,
     BadData,
     BufferFull,
+    ClaimHeld,
     Closed,
     ConnectFailed,
     ConnectionLost,
@@ -85,6 +87,9 @@ __all__ = [
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
+    "Claim",
+    "ClaimHeld",
+    "ClaimSummary",
     "Client",
     "Closed",
     "ConnectFailed",
@@ -142,8 +147,8 @@ __all__ = [
     "UnknownChannel",
     "UnknownCursor",
     "UnknownMessage",
-    "VersionMismatch",
     "Vacated",
+    "VersionMismatch",
     "Violation",
     "connect",
 ]

@@ -16,6 +16,7 @@ from outlast_protocol.position import OFFSET_MAX
 from . import delivery, history, starts
 from .attachment import AttachFeed, Attachment
 from .backoff import Pace
+from .claim import Claim, ClaimSummary, claim_from, wanted
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
@@ -34,6 +35,7 @@ from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
 CURSORS_PAGE = 500
+CLAIMS_PAGE = 500
 EPHEMERAL_KEPT_DEFAULT = 256
 
 
@@ -310,6 +312,53 @@ class Channel:
         reply = await self._link.call(lambda request: frames.Forget(request, self.name, name), frames.Reply)
         offset: int = reply.result["offset"]
         return offset
+
+    # --- claims -------------------------------------------------------------------------------------------
+
+    def claim(self, key: str, *, ttl: float = 30.0, wait: bool = False, timeout: float | None = None) -> Claim:
+        """The right to do what `key` stands for, for `async with`: granted to one of all who ask, until it is settled.
+
+        Inside the block `claim.granted` says that it is this one's to do, and to end with `await claim.settle(result)`;
+        else it is `done`, and `claim.result` what it was settled with. While the block runs it is extended by itself;
+        without it, it lapses after `ttl` seconds, 1 to 3,600. A block that is left without settling abandons it, and
+        the next may try.
+
+        When somebody else is at it, entering raises ClaimHeld; with `wait`, or a `timeout` in seconds, it waits until
+        the claim is free or done, and raises ClaimHeld when the time is up. Raises LimitExceeded, and ReadOnly.
+        """
+        return Claim(self._link, wanted(self.name, key, ttl, wait, timeout))
+
+    async def once(
+        self,
+        key: str,
+        function: Callable[[], Awaitable[Data] | Data],
+        *,
+        ttl: float = 30.0,
+        timeout: float | None = None,
+    ) -> Data:
+        """What `function` gave, to whomever was granted `key`: it is called here only if nobody has done it yet.
+
+        Waits while somebody else is at it, up to `timeout` seconds. What it raises is raised, and the next may try.
+        Raises ClaimHeld, and Fenced when somebody else was granted it while `function` ran.
+        """
+        async with self.claim(key, ttl=ttl, wait=True, timeout=timeout) as claim:
+            if claim.granted:
+                result = function()
+                await claim.settle(await result if isinstance(result, Awaitable) else result)
+            return claim.result
+
+    async def claims(self) -> AsyncIterator[ClaimSummary]:
+        """The channel's claims in the byte order of their keys. Raises UnknownChannel."""
+        after: str | None = None
+        more = True
+        while more:
+            ask = partial(frames.Claims, channel=self.name, after=after, limit=CLAIMS_PAGE)
+            result = await self._ask(ask)
+            rows = [claim_from(row) for row in result["claims"]]
+            for row in rows:
+                yield row
+            more = bool(rows) and result["more"]
+            after = rows[-1].key if rows else None
 
     # --- the channel itself -------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Everything that can go wrong, as types (PROTOCOL.md section 8).
 
 `OutlastError` is the base. What the broker refuses arrives as the subclass for its code, or as `Refused`;
-what the client itself says (`BufferFull`, `TooLarge`, `ConnectFailed`, `ConnectionLost`, `Closed`,
-`Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
+what the client itself says (`BufferFull`, `TooLarge`, `ClaimHeld`, `ConnectFailed`, `ConnectionLost`,
+`Closed`, `Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ class SequenceGap(Refused):
 
 
 class Fenced(Refused):
-    """Somebody newer writes here: a newer epoch of this producer, or the holder of a newer lease.
+    """Somebody newer is at it: a newer epoch of this producer, or the holder of a newer lease or claim.
 
-    `token` is the highest that the channel has given, 0 when the producer's epoch is the reason.
+    `token` is the highest that the channel has given, of a claim the one in force; 0 when there is none, and when the
+    producer's epoch is the reason.
     """
 
     @property
@@ -188,12 +189,38 @@ class LeaseHeld(Refused):
         return self._text("holder")
 
 
+class ClaimHeld(OutlastError):
+    """Somebody else is at it: `holder` is the client id, `attempt` counts the grants, this one included.
+
+    `retry_after` is in how many seconds the claim lapses, unless it is extended.
+    """
+
+    code = "claim_held"
+    retryable = True
+    advice = "wait `retry_after`, or claim with wait=True"
+
+    @property
+    def holder(self) -> str:
+        return self._text("holder")
+
+    @property
+    def attempt(self) -> int:
+        return self._number("attempt")
+
+    @property
+    def retry_after(self) -> float:
+        return self.retry_after_ms / 1000
+
+
 class LimitExceeded(Refused):
     """Above a limit of the broker, or of the protocol: `detail` has `limit` and `value`."""
 
 
 class TooLarge(LimitExceeded):
-    """What was published cannot be one batch, whatever else is waiting. Nothing was sent."""
+    """What was published cannot be one batch, whatever else is waiting, or a claim's result is too long.
+
+    Nothing was sent.
+    """
 
     code = "too_large"
     advice = "split the data, or store it elsewhere and publish where it is"

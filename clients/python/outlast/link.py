@@ -277,9 +277,12 @@ class Link:
         self._reserved[self._request] = on_refusal
         return self._request
 
-    async def call(self, make: Callable[[int], Frame], expected: type[R]) -> R:
-        """The answer to one request. Raises what the broker refuses it with, or ConnectionLost."""
-        answer = await self._asked(partial(self.request, make))
+    async def call(self, make: Callable[[int], Frame], expected: type[R], unheard: OnAnswer | None = None) -> R:
+        """The answer to one request. Raises what the broker refuses it with, or ConnectionLost.
+
+        `unheard` gets the answer when this call is cancelled before it returns.
+        """
+        answer = await self._asked(partial(self.request, make), unheard)
         if isinstance(answer, expected):
             return answer
         self.fail(Violation(f"{type(answer).__name__} is no answer to what was asked"))
@@ -293,13 +296,17 @@ class Link:
             except ConnectionLost:
                 continue
 
-    async def _asked(self, ask: Callable[[OnAnswer], None]) -> Answer:
+    async def _asked(self, ask: Callable[[OnAnswer], None], unheard: OnAnswer | None = None) -> Answer:
         while True:
             await self.ready()
             future: asyncio.Future[Answer] = self._loop.create_future()
-            ask(partial(_settle, future))
+            ask(partial(_settle, future, unheard))
             try:
                 return await future
+            except asyncio.CancelledError:
+                if unheard is not None and not future.cancelled() and future.exception() is None:
+                    unheard(future.result())
+                raise
             except GoingAway as refusal:
                 # Not done, so asking the broker's successor is safe.
                 await asyncio.sleep(max(refusal.retry_after_ms, self._options.pace.base_ms) / 1000)
@@ -309,11 +316,11 @@ class Link:
         opened = partial(self._opened, name, on_answer)
         self.request(lambda request: frames.Open(request, name, create), opened)
 
-    async def find_channel(self, name: str) -> Life:
-        """The channel's present life. Raises UnknownChannel, and does not create it."""
+    async def find_channel(self, name: str, create: bool = False) -> Life:
+        """The channel's present life. Raises UnknownChannel, unless it is to `create` it."""
         while (life := self._lives.get(name)) is None:
             try:
-                await self._asked(partial(self.open_channel, name, create=False))
+                await self._asked(partial(self.open_channel, name, create=create))
             except ConnectionLost:
                 continue
         return life
@@ -468,10 +475,11 @@ def _number(error: frames.Error) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _settle(future: asyncio.Future[Answer], unheard: OnAnswer | None, answer: Answer) -> None:
     if future.done():
-        return
-    if isinstance(answer, OutlastError):
+        if unheard is not None:
+            unheard(answer)
+    elif isinstance(answer, OutlastError):
         future.set_exception(answer)
     else:
         future.set_result(answer)

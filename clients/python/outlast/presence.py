@@ -33,6 +33,9 @@ class Presence:
         self._link = link
         self.room = Room(name, link, pace)
 
+    def __repr__(self) -> str:
+        return f"<outlast.Presence in {self._name!r}>"
+
     def enter(self, data: Data = None, *, grace: float = GRACE_S_DEFAULT) -> Membership:
         """For `async with`: inside, this client is a member of the channel, with `data` for all to see.
 

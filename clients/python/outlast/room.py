@@ -35,31 +35,28 @@ class Entry:
         self.grace_ms = grace_ms
         self.wanted = (encoding, data)
         self.accepted: tuple[int, bytes] | None = None
-        self._version = 0
+        self.version = 0
         self._answered = -1
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
-    def is_waited_for(self) -> bool:
-        return any(not turn.done() for _, turn in self._waiting)
+    def is_new(self) -> bool:
+        """What is wanted now was neither accepted nor refused yet."""
+        return self._answered < self.version
 
     def change(self, encoding: int, data: bytes) -> None:
         self.wanted = (encoding, data)
-        self._version += 1
+        self.version += 1
 
     async def heard(self) -> None:
         """Returns when the broker has accepted what is wanted now. Raises what it refuses it with."""
-        if self._answered < self._version:
+        if self._answered < self.version:
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append((self._version, turn))
+            self._waiting.append((self.version, turn))
             await turn
 
     def frame(self, number: int, request: int) -> frames.Enter:
         return frames.Enter(request, number, self.member, *self.wanted, self.grace_ms)
-
-    @property
-    def version(self) -> int:
-        return self._version
 
     def accept(self, version: int, wanted: tuple[int, bytes]) -> None:
         self.accepted = wanted
@@ -68,12 +65,13 @@ class Entry:
 
     def refuse(self, version: int, error: OutlastError) -> None:
         """What was accepted before stays, unless something newer is under way."""
-        if version == self._version and self.accepted is not None:
+        if version == self.version and self.accepted is not None:
             self.wanted = self.accepted
+        self._answered = max(self._answered, version)
         self._settle(version, error)
 
     def fail(self, error: OutlastError) -> None:
-        self._settle(self._version, error)
+        self._settle(self.version, error)
 
     def _settle(self, version: int, error: OutlastError | None) -> None:
         over = [turn for wanted, turn in self._waiting if wanted <= version]
@@ -297,8 +295,9 @@ class Room:
     @property
     def _creates(self) -> bool:
         """Whether somebody waits who does not know yet, or was not told, that the channel is gone."""
-        entries = any(entry.is_waited_for or entry.accepted is None for entry in self._entries.values())
-        return entries or any(not lookout.has_begun for lookout in self._lookouts)
+        return any(entry.is_new for entry in self._entries.values()) or any(
+            not lookout.has_begun for lookout in self._lookouts
+        )
 
     def _begin(self) -> None:
         link = self._link
@@ -337,7 +336,7 @@ class Room:
             entry.accept(version, wanted)
         elif isinstance(answer, UnknownChannel):
             self.deleted(life.number)
-        elif answer.retryable or (entry.accepted is not None and not entry.is_waited_for):
+        elif answer.retryable or not entry.is_new:
             _log.warning("presence in %r waits: %s", self.name, answer)
             self._again(answer)
         else:
