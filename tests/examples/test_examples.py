@@ -116,6 +116,16 @@ def test_state(path: str) -> None:
         assert last == "4 of 4 steps are done"
 
 
+def test_growing(path: str) -> None:
+    for _ in range(2):
+        with example("growing.py", path) as process:
+            first, *rest, closed, whole = finish(process)
+        text = "Offsets are dense , so a reader can prove that it missed nothing . "
+        assert first == "open: Offsets are dense , so a reader can "
+        assert "".join(line.removeprefix("open: ") for line in rest) == text.removeprefix(first[6:])
+        assert (closed, whole) == (f"complete, {len(text)} letters", f"answer: {text}")
+
+
 def test_the_agent_publishes_all_its_work(path: str) -> None:
     with example("agent.py", path, "work") as agent:
         assert finish(agent) == [f"0 of {len(TOKENS)} tokens are on disk", f"all {len(TOKENS)} tokens are on disk"]

@@ -204,8 +204,8 @@ class Channel:
     ) -> Attachment:
         """What the channel is now, and what happens to it: `async with channel.attach(last=50) as session`.
 
-        Starts, cursors and the rest are as in `subscribe`; `last` counts what is handed over. `raw` gives history
-        operation by operation, `presence` says who is there. See Attachment.
+        Starts, cursors and the rest are as in `subscribe`; `last` counts each growing message as one record, unless
+        `raw` gives history operation by operation. `presence` says who is there. See Attachment.
         """
         where = self._start(after, start, last, since, cursor, ack, window_bytes)
         feed = AttachFeed(
