@@ -12,20 +12,23 @@ import sys
 
 import outlast
 
-TOKENS = "Offsets are dense , so a reader can prove that it missed nothing .".split()
+TEXT = "Offsets are dense , so a reader can prove that it missed nothing ."
 
 
 async def agent(name: str, half: asyncio.Event, go_on: asyncio.Event) -> None:
-    async with outlast.connect(client_id="agent") as client:
-        # Leaving the block closes the message: complete, or cancelled, or with the error that ended it.
-        async with client.channel(name).message(name="answer") as message:
-            for index, token in enumerate(TOKENS):
-                # Does not wait for the disk: tokens that come faster than it go together.
-                message.append_nowait(f"{token} ")
-                if index == len(TOKENS) // 2:
-                    await message.flush()
-                    half.set()
-                    await go_on.wait()
+    tokens = TEXT.split()
+    # Leaving the block closes the message: complete, or cancelled, or with the error that ended it.
+    async with (
+        outlast.connect(client_id="agent") as client,
+        client.channel(name).message(name="answer") as message,
+    ):
+        for index, token in enumerate(tokens):
+            # Does not wait for the disk: tokens that come faster than it go together.
+            message.append_nowait(f"{token} ")
+            if index == len(tokens) // 2:
+                await message.flush()
+                half.set()
+                await go_on.wait()
 
 
 async def reader(name: str, go_on: asyncio.Event) -> None:
