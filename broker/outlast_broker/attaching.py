@@ -64,7 +64,7 @@ def _message(connection: ClientConnection, frame: f.Message, channel: Channel) -
     if growing is None or growing.place > channel.last:
         raise _unknown(frame)
     snapshot = session.snapshot(channel.first, channel.last)
-    seen = folded.see(channel, snapshot, growing.base, folded.NO_BOUND, clock.now_ms())
+    seen = folded.see(channel, snapshot, growing.base, clock.now_ms())
 
     def done(future: Future[Cut | None]) -> None:
         cut = future.result()

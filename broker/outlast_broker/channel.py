@@ -171,6 +171,10 @@ class Channel:
             end += 1
         return self.tail[start:end]
 
+    def tail_since(self, offset: int) -> list[bytes]:
+        """All batches from the one that holds `offset` on, or all there are."""
+        return self.tail[max(bisect_right(self.tail_firsts, offset) - 1, 0) :]
+
     def tail_before(self, offset: int, records: int, bytes_max: int) -> list[bytes]:
         """Batches up to the one that holds `offset`, back until they hold `records` or make `bytes_max`."""
         end = start = bisect_right(self.tail_firsts, offset)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
-from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
 from . import (
@@ -408,7 +407,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Message: attaching.message,
     f.State: attaching.state,
     f.Credit: subscribing.credit,
-    s.Ephemeral: ephemeral.ephemeral,
+    f.Ephemeral: ephemeral.ephemeral,
     f.History: history.history,
     f.Info: administration.info,
     f.List: administration.list,

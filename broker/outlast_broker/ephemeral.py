@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outlast_protocol.batch import KIND_RECORDS, check_batch, stamp
-from outlast_protocol.frames import encode
-from outlast_protocol.session_frames import Ephemeral
+from outlast_protocol.frames import Ephemeral, encode
 
 from .channel import Channel
 

@@ -75,7 +75,7 @@ class _Beginning:
         """The last so many as they are given: folded (PROTOCOL.md 6.10)."""
         connection, channel = self._connection, self._channel
         snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
-        seen = folded.see(channel, snapshot, 0, folded.NO_BOUND, clock.now_ms())
+        seen = folded.see(channel, snapshot, 0, clock.now_ms())
 
         def found(future: Future[int]) -> None:
             if future.exception() is not None:

@@ -55,10 +55,10 @@ def test_data_as_one_message(url: str) -> None:
     assert told(url, "grow-data") == [("whole", "answer", "folded")]
 
 
-@pytest.mark.parametrize("other", [["--json"], ["--name", "x"], ["--if-offset", "0"]])
+@pytest.mark.parametrize("other", [["--json"], ["--name", "x"], ["--if-offset", "0"], ["--ephemeral"]])
 def test_what_does_not_go_with_it(url: str, other: list[str]) -> None:
     done = shell.call("pub", "ch", "1", "--message", "answer", *other, url=url)
-    assert done.code == Exit.USAGE and "leave out --name, --json and --if-offset" in done.err
+    assert done.code == Exit.USAGE and "leave out --name, --json, --ephemeral" in done.err
 
 
 def test_a_message_that_cannot_be(url: str) -> None:

@@ -12,7 +12,7 @@ from outlast.ephemeral import OPENING_MAX, WINDOW_BYTES, read_messages
 from outlast.link import ROOM_BYTES
 from outlast_protocol import ErrorCode
 from outlast_protocol.batch import encode_batch, read_records, stamp
-from outlast_protocol.frames import Credit, Ephemeral, Open, Resync, Unsubscribe
+from outlast_protocol.frames import Credit, Ephemeral, Open, Resync, Subscribe, Unsubscribe
 from outlast_protocol.limits import CONTROL_FRAME_BYTES_MAX
 
 from tests.support.broker import running_broker
@@ -197,6 +197,28 @@ async def test_a_subscription_takes_the_seat_and_leaves_it(broker: FakeBroker) -
         line.say(told("b"))
         assert await heard_by(hearer) == ["b"]
         assert len(broker.lines) == 1
+
+
+@scenario
+async def test_the_seat_of_a_dropped_subscription_is_for_the_next_one(broker: FakeBroker) -> None:
+    async def answer(line: Line) -> None:
+        await line.expect(Unsubscribe)
+        await line.expect(Subscribe, start="latest")
+        await line.expect(Unsubscribe)
+        await line.accept(0, start="earliest")
+
+    async with (
+        broker.joined() as (client, line),
+        broker.subscribed(client, line) as records,
+        client.channel("c").ephemeral() as hearer,
+    ):
+        answering = asyncio.create_task(answer(line))
+        records.__del__()  # dropped, and the loop has not got to it yet
+        async with client.channel("c").subscribe(start="earliest"):
+            await answering
+            line.say(told("a"))
+            assert await heard_by(hearer) == ["a"]
+            assert len(broker.lines) == 1
 
 
 @scenario

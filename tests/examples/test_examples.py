@@ -72,6 +72,22 @@ def test_receipts(path: str) -> None:
         assert f"agent: {first + 1} is read" in said
 
 
+def test_two_ways(path: str) -> None:
+    for _ in range(2):
+        with example("two_ways.py", path) as process:
+            said = finish(process)
+        assert [line for line in said if line.startswith("agent")] == [
+            "agent: takes 'Count as far as you can'",
+            "agent: stopped by person: that is far enough",
+            "agent: does not pay: it is free elsewhere",
+        ]
+        assert [line for line in said if line.startswith("person")] == [
+            "person: the prompt was accepted by agent",
+            "person: the cancel was accepted by agent",
+            "person: is asked 'May I pay 5 for the result?'",
+        ]
+
+
 def test_claims(path: str) -> None:
     paid = [f"agent-{index}: {{'order': 42, 'charged': '9.90 EUR'}}" for index in (1, 2)]
     with example("claims.py", path) as process:

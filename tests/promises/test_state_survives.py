@@ -91,7 +91,8 @@ def test_state_survives_restarts_and_retention(
             client = broker.client("writer")
             assert held(client, "room") == model.held
         info = client.info("room")
-        assert (info["last"], info["last"] - info["first"] < 20) == (done, True)
+        assert info["last"] == done
+        assert info["first"] > done // 2, "retention took most of what wrote the state"
 
 
 def write_randomly(rng: random.Random, client: RawClient, model: StateModel) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from outlast import Ack, BufferFull, Channel, Client, Data, OutlastError
 
+from . import ephemeral
 from .background import in_background
 from .exits import Exit, Failure
 from .failures import explain
@@ -37,12 +38,13 @@ FORMATS = ("auto", "table", "plain", "json")
               "closed at its end.")  # fmt: skip
 @click.option("--header", "header_texts", multiple=True, metavar="KEY=VALUE", help="A header. Repeat it for more.")
 @click.option("--if-offset", type=click.IntRange(0), metavar="N", help="Only if N is the channel's last offset.")
+@click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Tell it to those who read now, and store nothing.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
               "auto: a table on a terminal, EPOCH:OFFSET in a pipe.")  # fmt: skip
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    form: str, message_name: str | None, url: str, connect_timeout_ms: int,
+    is_ephemeral: bool, message_name: str | None, form: str, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
 
@@ -54,14 +56,23 @@ def pub(
     see. At the end it is closed as complete, and by Ctrl-C as cancelled; the position of its opening is printed.
     """
     if message_name is not None:
-        if name is not None or is_json or if_offset is not None:
-            raise click.UsageError("--message names the message, and is text: leave out --name, --json and --if-offset")
+        if name is not None or is_json or is_ephemeral or if_offset is not None:
+            raise click.UsageError(
+                "--message names one text that is stored: leave out --name, --json, --ephemeral and --if-offset"
+            )
         source = STDIN if data == "-" else data
         headers = parse_headers(header_texts)
         return run_session(
             url, connect_timeout_ms, lambda client: write(client, channel, message_name, headers, source)
         )
     labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
+    if is_ephemeral:
+        if data == "-" or if_offset is not None:
+            raise click.UsageError("--ephemeral is for a single message without an offset: leave out - and --if-offset")
+        message = parse_data(data, is_json)
+        return run_session(
+            url, connect_timeout_ms, lambda client: ephemeral.tell(channel_of(client, channel), message, labels)
+        )
     if data == "-":
         if if_offset is not None:
             raise click.UsageError("--if-offset is for a single record, not for standard input")

@@ -19,6 +19,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "sub": (".sub", "sub"),
     "attach": (".attach", "attach"),
     "history": (".history", "history"),
+    "ask": (".ask", "ask"),
+    "answer": (".ask", "answer"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
     "presence": (".presence", "presence"),

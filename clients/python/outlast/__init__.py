@@ -49,6 +49,7 @@ from .errors import (
     LeaseHeld,
     LimitExceeded,
     MessageClosed,
+    NotAnswered,
     NotANumber,
     NotDelivered,
     OffsetAhead,
@@ -68,11 +69,13 @@ from .errors import (
     Violation,
 )
 from .growing import Assembly, Content, GrowingMessage
+from .inbox import Cancellation, Inbox, Request
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .message import MessageWriter
 from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
+from .requests import Outcome
 from .state import Delete, Increment, Set, SharedState
 from .state_watch import StateWatch
 from .subscription import Subscription
@@ -84,6 +87,7 @@ __all__ = [
     "BadChannelName",
     "BadData",
     "BufferFull",
+    "Cancellation",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
@@ -106,6 +110,7 @@ __all__ = [
     "GoingAway",
     "GrowingMessage",
     "Headers",
+    "Inbox",
     "Increment",
     "LeaseHeld",
     "LimitExceeded",
@@ -116,11 +121,13 @@ __all__ = [
     "MessageChanged",
     "MessageClosed",
     "MessageWriter",
+    "NotAnswered",
     "NotANumber",
     "NotDelivered",
     "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
+    "Outcome",
     "OutlastError",
     "Position",
     "Presence",
@@ -131,6 +138,7 @@ __all__ = [
     "ReadOnly",
     "Record",
     "Refused",
+    "Request",
     "Resync",
     "Retention",
     "SequenceGap",

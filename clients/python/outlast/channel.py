@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from .answers import Answers
 from .attachment import AttachFeed, Attachment
 from .backoff import Pace
 from .claim import Claim, ClaimSummary, claim_from, wanted
@@ -21,6 +22,7 @@ from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
 from .growing import Content, GrowingMessage
+from .inbox import Inbox, kinds_of
 from .link import Link
 from .message import Leased, MessageWriter, Named, Way, adopted, amended, check_kind, opening, read_message
 from .options import check_whole, ttl_ms_from
@@ -28,6 +30,7 @@ from .outbox import Lane, Outbox
 from .presence import Presence
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
+from .requests import Fields, Kind, Outcome, Reference, make_request, number_of
 from .rows import Row, make_row
 from .starts import Edge, Where
 from .state import SharedState
@@ -35,8 +38,10 @@ from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
 CURSORS_PAGE = 500
-CLAIMS_PAGE = 500
 EPHEMERAL_KEPT_DEFAULT = 256
+INBOX_WAITING_MAX = 1_000
+INBOX_KINDS_DEFAULT: tuple[Kind, ...] = ("prompt", "cancel", "steer")
+CLAIMS_PAGE = 500
 
 
 class Channel:
@@ -49,9 +54,10 @@ class Channel:
         self._seats = seats
         self._pace = pace
         self._lane = Lane(name)
+        self.presence = Presence(name, link, pace)
         self._hearing = hearing
         self._mouth = Mouth(name, link)
-        self.presence = Presence(name, link, pace)
+        self._answers = Answers(self, lambda: link.bounds.client_id)
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
@@ -277,6 +283,82 @@ class Channel:
         channel they come by that one, and not while it is behind; else the client subscribes for them.
         """
         return Ephemerals(Hearer(self.name, check_whole("limit", limit, 1)), self._hearing)
+
+    # --- two ways -----------------------------------------------------------------------------------------
+
+    async def prompt(
+        self, text: str, *, message: Reference | None = None, fields: Fields | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """Asks whoever reads this channel's inbox for something, and returns when that was accepted or refused.
+
+        `message` is what it refers to: an offset, or what has one. `fields` go with it as data, beside the text. Over
+        as many connections as that takes. Raises NotAnswered after `timeout` seconds; the prompt stays open then.
+        Raises Resync when the answer cannot be known, because records were lost or the channel was deleted.
+        """
+        return await self._request("prompt", text, message, fields, timeout)
+
+    async def cancel(self, message: Reference, text: str | None = None, *, timeout: float | None = 30.0) -> Outcome:
+        """Asks to stop the work on a message, or on a request; `text` says why. Returns and raises as `prompt`."""
+        return await self._request("cancel", text, message, None, timeout)
+
+    async def steer(
+        self, message: Reference, text: str, *, fields: Fields | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """Asks to go on with a message, or with a request, in another way. Returns and raises as `prompt`."""
+        return await self._request("steer", text, message, fields, timeout)
+
+    async def ask_approval(
+        self,
+        text: str,
+        *,
+        message: Reference | None = None,
+        fields: Fields | None = None,
+        timeout: float | None,
+    ) -> Outcome:
+        """Asks people whether something may be done. What this client itself answers is no approval.
+
+        People take their time: `timeout` in seconds has to be chosen, None: for ever. Returns and raises as `prompt`.
+        """
+        return await self._request("approval", text, message, fields, timeout)
+
+    async def _request(
+        self, kind: Kind, text: str | None, message: Reference | None, fields: Fields | None, timeout: float | None
+    ) -> Outcome:
+        number = None if message is None else number_of("the message", message)
+        return await self._answers.ask(make_request(kind, text, number, fields), timeout)
+
+    async def outcome(self, request: Reference, *, timeout: float | None = 30.0) -> Outcome:
+        """How a request was answered, whoever made it and whenever; waits for that. Raises NotAnswered, and
+        ValueError when no request has that number.
+        """
+        return await self._answers.outcome(number_of("the request", request), timeout)
+
+    async def approve(self, request: Reference, data: Data = None) -> Outcome:
+        """Accepts a request by its number. Returns the answer that counts: somebody else's, if that came first.
+
+        Raises ValueError when no request has that number, or when it is an approval that this client asked for.
+        """
+        return await self._answers.accept(number_of("the request", request), data)
+
+    async def reject(self, request: Reference, reason: str = "") -> Outcome:
+        """Refuses a request by its number; one's own is withdrawn so. Returns and raises as `approve`."""
+        return await self._answers.refuse(number_of("the request", request), reason)
+
+    def inbox(
+        self,
+        *,
+        cursor: str,
+        kinds: Collection[Kind] = INBOX_KINDS_DEFAULT,
+        waiting_max: int = INBOX_WAITING_MAX,
+    ) -> Inbox:
+        """The requests that nobody has answered, to be entered and iterated; then those that come.
+
+        `cursor` names whose inbox it is: started again under it, the requests that are still open come again. With
+        kinds=("approval",) it is the inbox of a person. Beyond `waiting_max` that are not iterated yet it refuses more.
+        """
+        check_whole("waiting_max", waiting_max, 1)
+        records = self.subscribe(cursor=cursor, ack="manual")
+        return Inbox(self, records, kinds_of(kinds), self._link.bounds.client_id, waiting_max)
 
     # --- cursors ------------------------------------------------------------------------------------------
 

@@ -152,9 +152,9 @@ class Client:
 
     async def _hang_up(self) -> None:
         assert self._link is not None
-        self._hearing.close()
         for channel in self._channels.values():
             channel.presence.close()
+        self._hearing.close()
         links = [self._link, *self._extra, *self._leaving]
         for link in links:
             for reader in list(link.readers.values()):
@@ -200,8 +200,9 @@ class Client:
             raise Closed("this client is closed")
         for link in self._links():
             occupant = link.readers.get(feed.name)
-            if occupant is not None and occupant.abandoned:
+            while occupant is not None and occupant.abandoned:
                 occupant.close()
+                occupant = link.readers.get(feed.name)
             if feed.name not in link.readers and link.state != "closed":
                 link.readers[feed.name] = feed
                 return link

@@ -13,7 +13,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from outlast_protocol import Data, Headers, ProtocolError, frames, session_frames
+from outlast_protocol import Data, Headers, ProtocolError, frames
 from outlast_protocol.batch import read_records
 from outlast_protocol.limits import CONTROL_FRAME_BYTES_MAX
 
@@ -94,7 +94,7 @@ class Mouth:
     def _tell(self, life: Life, row: Row) -> None:
         self._request = self._request or self._link.reserve(self._refused)
         batch = encode_rows(self._link.bounds.client_id, (row,))
-        self._link.send(session_frames.Ephemeral(self._request, life.number, batch))
+        self._link.send(frames.Ephemeral(self._request, life.number, batch))
 
     def _refused(self, answer: Answer) -> None:
         if isinstance(answer, UnknownChannel):

@@ -269,6 +269,20 @@ class Closed(OutlastError):
     advice = "keep the client open until everything is acknowledged"
 
 
+class NotAnswered(OutlastError):
+    """Nobody has answered in time. `request` is its number, 0 when not even its acknowledgement came.
+
+    It stays open: it may still be answered, and be done.
+    """
+
+    code = "not_answered"
+    advice = "wait on with channel.outcome(request), or withdraw it with channel.reject(request, why)"
+
+    @property
+    def request(self) -> int:
+        return self._number("request")
+
+
 class Violation(OutlastError):
     """The broker broke the protocol: the client drops the connection and goes on from what it has."""
 

@@ -13,7 +13,7 @@ from functools import partial
 from random import random
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from outlast_protocol import Malformed, frames, limits, session_frames
+from outlast_protocol import Malformed, frames, limits
 from outlast_protocol.frames import Frame
 
 from .backoff import attempt_after, delay_ms
@@ -48,7 +48,7 @@ class Life(NamedTuple):
     epoch: int
 
 
-Reply: TypeAlias = frames.Opened | frames.Subscribed | session_frames.Attached | frames.Page | frames.Reply
+Reply: TypeAlias = frames.Opened | frames.Subscribed | frames.Attached | frames.Page | frames.Reply
 Answer: TypeAlias = Reply | Acked | OutlastError
 OnAnswer: TypeAlias = Callable[[Answer], None]
 R = TypeVar("R", frames.Opened, frames.Page, frames.Reply)
@@ -81,20 +81,20 @@ class Reader(Listener, Protocol):
     def fail(self, error: OutlastError) -> None: ...
 
 
-class Ears(Protocol):
-    """Who wants to hear what is not stored, and from when on it comes."""
-
-    def began(self, name: str) -> None: ...
-
-    def heard(self, link: Link, name: str, batch: bytes) -> None: ...
-
-
 class Witness(Protocol):
     """Who is told of a channel's presence on one wire."""
 
     def told(self, presence: frames.Presence) -> None: ...
 
     def deleted(self, number: int) -> None: ...
+
+
+class Ears(Protocol):
+    """Who wants to hear what is not stored, and from when on it comes."""
+
+    def began(self, name: str) -> None: ...
+
+    def heard(self, link: Link, name: str, batch: bytes) -> None: ...
 
 
 class Link:
@@ -114,13 +114,13 @@ class Link:
         self._answers: dict[int, OnAnswer] = {}
         self._lives: dict[str, Life] = {}
         self._routes: dict[int, Reader] = {}
-        self._reserved: dict[int, OnAnswer] = {}
         self._witnesses: dict[int, Witness] = {}
+        self._reserved: dict[int, OnAnswer] = {}
         self._ready: list[asyncio.Future[None]] = []
         self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
             frames.Published: self._published,
             frames.Deliver: self._delivered,
-            session_frames.Ephemeral: self._heard,
+            frames.Ephemeral: self._heard,
             frames.Ping: lambda wire, ping: wire.send(frames.Pong(ping.token)),
             frames.Pong: lambda wire, pong: None,
             frames.Error: self._refused,
@@ -450,7 +450,7 @@ class Link:
         if reader is not None:
             reader.delivered(deliver.batches)
 
-    def _heard(self, wire: Wire, ephemeral: session_frames.Ephemeral) -> None:
+    def _heard(self, wire: Wire, ephemeral: frames.Ephemeral) -> None:
         reader = self._routes.get(ephemeral.number)
         if reader is not None and self.ears is not None:
             self.ears.heard(self, reader.name, ephemeral.batch)
