@@ -39,6 +39,10 @@ class OutlastError(Exception):
         value = self.detail.get(key, 0)
         return value if isinstance(value, int) else 0
 
+    def _text(self, key: str) -> str:
+        value = self.detail.get(key, "")
+        return value if isinstance(value, str) else ""
+
 
 class Refused(OutlastError):
     """The broker refused a request, for a reason that has no type of its own: see `code`."""
@@ -110,7 +114,78 @@ class SequenceGap(Refused):
 
 
 class Fenced(Refused):
-    """A newer epoch of this producer writes here."""
+    """Somebody newer writes here: a newer epoch of this producer, or the holder of a newer lease.
+
+    `token` is the highest that the channel has given, 0 when the producer's epoch is the reason.
+    """
+
+    @property
+    def token(self) -> int:
+        return self._number("token")
+
+
+class UnknownMessage(Refused):
+    """No growing message was opened at that offset, or it is past retention."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+
+class MessageClosed(Refused):
+    """The growing message does not allow this as it stands: `state` is the name of how it stands, "open" too."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+    @property
+    def state(self) -> str:
+        return self._text("state")
+
+
+class ForeignMessage(Refused):
+    """The growing message belongs to another client, or to a lease whose token was not given: the other one is None."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+    @property
+    def client_id(self) -> str | None:
+        return self._text("client") or None
+
+    @property
+    def lease(self) -> str | None:
+        return self._text("lease") or None
+
+
+class VersionMismatch(Refused):
+    """The condition did not hold: `key` has another `version`, 0 when there is no such key."""
+
+    @property
+    def key(self) -> str:
+        return self._text("key")
+
+    @property
+    def version(self) -> int:
+        return self._number("version")
+
+
+class NotANumber(Refused):
+    """What `key` holds cannot be incremented, or the sum is beyond 2^53 - 1."""
+
+    @property
+    def key(self) -> str:
+        return self._text("key")
+
+
+class LeaseHeld(Refused):
+    """Somebody else has the lease: `holder` is the client id, `retry_after_ms` what is left of it."""
+
+    @property
+    def holder(self) -> str:
+        return self._text("holder")
 
 
 class LimitExceeded(Refused):
@@ -208,6 +283,12 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.LIMIT_EXCEEDED: LimitExceeded,
     ErrorCode.CURSOR_BEHIND: NotDelivered,
     ErrorCode.UNKNOWN_CURSOR: UnknownCursor,
+    ErrorCode.UNKNOWN_MESSAGE: UnknownMessage,
+    ErrorCode.MESSAGE_CLOSED: MessageClosed,
+    ErrorCode.FOREIGN_MESSAGE: ForeignMessage,
+    ErrorCode.VERSION_MISMATCH: VersionMismatch,
+    ErrorCode.NOT_A_NUMBER: NotANumber,
+    ErrorCode.LEASE_HELD: LeaseHeld,
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,
