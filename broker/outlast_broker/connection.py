@@ -11,7 +11,7 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, clock, greeting, history, receipts, subscribing
+from . import administration, clock, greeting, history, leasing, receipts, subscribing
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -289,9 +289,12 @@ class ClientConnection:
             self.engine.publish(self, channel, frame)
         except ProtocolError as error:
             self.engine.counters.refused += 1
-            # What the refusal reveals (the last offset) may not be on disk yet: PROTOCOL.md 2.1.
+            # What the refusal reveals (the last offset, a token) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
-            self.when_readable(frame.request, channel, lambda: self.send(answer))
+            if error.code is ErrorCode.FENCED:
+                self.after_commit(frame.request, lambda: self.send(answer))
+            else:
+                self.when_readable(frame.request, channel, lambda: self.send(answer))
 
     # --- small help ---------------------------------------------------------------------------------------
 
@@ -390,6 +393,10 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Lease: leasing.lease,
+    f.Renew: leasing.renew,
+    f.Release: leasing.release,
+    f.Leases: leasing.leases,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {
