@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
+from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
 from . import administration, clock, greeting, history, leasing, receipts, subscribing
@@ -393,10 +394,10 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
-    f.Lease: leasing.lease,
-    f.Renew: leasing.renew,
-    f.Release: leasing.release,
-    f.Leases: leasing.leases,
+    s.Lease: leasing.lease,
+    s.Renew: leasing.renew,
+    s.Release: leasing.release,
+    s.Leases: leasing.leases,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

@@ -248,5 +248,3 @@ def _continued(whole: Whole, record: Record, content: bytearray) -> Whole:
             reason = record.data.decode("utf-8", "replace")
             return whole._replace(state=record.operation.state, reason=reason)
     return whole
-
-

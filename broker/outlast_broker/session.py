@@ -294,9 +294,7 @@ class _Judge:
 
     def _change_state(self, operation: Operation, record: Record, offset: int) -> None:
         client, before = self._author.client, self._entry(operation.key)
-        after = apply_state(
-            operation, record.encoding, record.data, offset, self._time_ms, client, self._entry
-        )
+        after = apply_state(operation, record.encoding, record.data, offset, self._time_ms, client, self._entry)
         self._totals = self._totals.after(operation.key, before, after)
         if before is not None or after is not None:
             self._entries[operation.key] = after
@@ -312,7 +310,9 @@ class _Judge:
         else:
             growing = self._continued(operation, record, self._find(operation.message))
         if growing.size > MESSAGE_BYTES_MAX:
-            text = f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
+            text = (
+                f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
+            )
             raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="message_bytes", value=MESSAGE_BYTES_MAX)
         self._messages[growing.message] = growing._replace(place=offset, time_ms=self._time_ms)
         if operation.op in _WITH_CONTENT:

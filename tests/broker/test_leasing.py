@@ -9,21 +9,10 @@ import pytest
 from outlast_broker.lease import LEASE_ROW, TOKENS_PER_LIFE
 from outlast_protocol import ErrorCode, ProtocolError, Record
 from outlast_protocol.batch import encode_labelled
-from outlast_protocol.frames import (
-    UNCONDITIONAL,
-    Delete,
-    Deliver,
-    Error,
-    Lease,
-    Leases,
-    Publish,
-    Published,
-    Release,
-    Renew,
-    Reply,
-)
+from outlast_protocol.frames import UNCONDITIONAL, Delete, Deliver, Error, Publish, Published, Reply
 from outlast_protocol.limits import LEASE_MS_MAX, LEASES_MAX
 from outlast_protocol.operations import MessageState, Op, Operation
+from outlast_protocol.session_frames import Lease, Leases, Release, Renew
 
 from tests.broker.stage import Actor, Stage, Time
 
@@ -210,7 +199,7 @@ def test_who_is_taken_over_is_fenced(stage: Stage) -> None:
 
 
 def test_it_falls_in_the_order_in_which_things_are_accepted(stage: Stage) -> None:
-    """Three clients in one turn, and so in one commit: what came before the take-over is stored, what came after is not."""
+    """All in one commit: what came before the take-over is stored, what came after it is not."""
     alice, number = opened(stage)
     bob, _ = opened(stage, "bob")
     old = granted(alice, number)

@@ -63,6 +63,7 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
+from .lease import Lease, LeaseInfo
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .subscription import Subscription
 
@@ -85,7 +86,9 @@ __all__ = [
     "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Lease",
     "LeaseHeld",
+    "LeaseInfo",
     "LimitExceeded",
     "Message",
     "MessageClosed",

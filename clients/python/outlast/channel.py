@@ -8,14 +8,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
-from outlast_protocol import Data, Headers, frames
+from outlast_protocol import Data, Headers, frames, session_frames
 from outlast_protocol.limits import CREDIT_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from . import lease as leasing
 from .backoff import Pace
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .errors import Resync
+from .lease import Lease, LeaseInfo, Way
 from .link import Link
 from .options import check_whole
 from .outbox import Lane, Outbox
@@ -52,18 +54,20 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        lease: Lease | None = None,
     ) -> Ack:
         """Returns when the message is on disk, over as many connections as that takes.
 
         `data` is bytes, text or a JSON value, and arrives as that. With `if_offset` it is stored only if
         that is the channel's last offset, else OffsetMismatch says the last one. Messages published while
-        an acknowledgement is outstanding go together in one batch.
+        an acknowledgement is outstanding go together in one batch. With `lease` it is stored only while that is
+        held, else Fenced is raised.
 
         Cancelling this call does not withdraw a message that may have been sent. Raises TooLarge, and
         BufferFull if the client was made with when_full="raise".
         """
         row = make_row(data, name, headers)
-        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset)))
+        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset), fence=_fence(lease)))
 
     def publish_nowait(
         self,
@@ -72,6 +76,7 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        lease: Lease | None = None,
     ) -> asyncio.Future[Ack]:
         """As `publish`, but returns at once; the future gets the Ack, or the error.
 
@@ -79,9 +84,11 @@ class Channel:
         nobody looks at is logged by asyncio.
         """
         row = make_row(data, name, headers)
-        return self._outbox.offer(self._lane, (row,), _condition(if_offset))
+        return self._outbox.offer(self._lane, (row,), _condition(if_offset), fence=_fence(lease))
 
-    async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
+    async def publish_many(
+        self, messages: Iterable[Data | Message], *, if_offset: int | None = None, lease: Lease | None = None
+    ) -> Ack:
         """Stores all messages in one atomic batch, or none. The Ack's `offsets` are theirs, in order.
 
         At least one message; TooLarge when they do not fit into one batch (1 MiB, 65,535 messages).
@@ -92,7 +99,8 @@ class Channel:
         rows = [_row(message) for message in messages]
         if not rows:
             raise ValueError("publish_many needs at least one message")
-        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True))
+        fence = _fence(lease)
+        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True, fence=fence))
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -193,6 +201,34 @@ class Channel:
         offset: int = reply.result["offset"]
         return offset
 
+    # --- leases -------------------------------------------------------------------------------------------
+
+    def lease(
+        self,
+        name: str,
+        *,
+        ttl: float = 10.0,
+        wait: bool = False,
+        timeout: float | None = None,
+        take_over: bool = False,
+    ) -> Lease:
+        """The right to write under this name: `async with channel.lease("writer") as lease`.
+
+        It is renewed by itself, and lapses `ttl` seconds (1 to 3,600) after this process stopped doing so: then the
+        messages that it left open are closed as interrupted, and whoever writes under it gets Fenced.
+
+        Entering it raises LeaseHeld while somebody else has it. With `wait` it waits until it is free; with `take_over`
+        it takes it away, and what was opened under it belongs to the new holder. `timeout` seconds bound the asking.
+        """
+        way = Way(self._link, self._outbox, self._lane)
+        return Lease(self, way, leasing.terms(name, ttl, wait, timeout, take_over))
+
+    async def leases(self) -> AsyncIterator[LeaseInfo]:
+        """The leases that are held, in the byte order of their names. Raises UnknownChannel."""
+        result = await self._ask(lambda request: session_frames.Leases(request, self.name))
+        for row in result["leases"]:
+            yield leasing.info_from(row)
+
     # --- the channel itself -------------------------------------------------------------------------------
 
     async def info(self) -> ChannelInfo:
@@ -242,6 +278,10 @@ def _row(message: Data | Message) -> Row:
     if isinstance(message, Message):
         return make_row(message.data, message.name, message.headers)
     return make_row(message, None, None)
+
+
+def _fence(lease: Lease | None) -> int:
+    return 0 if lease is None else lease.fence()
 
 
 def _condition(if_offset: int | None) -> int | None:

@@ -153,6 +153,11 @@ class Publisher(Generic[Ticket]):
             return []
         return self._settle()
 
+    def last_under(self, fence: int) -> Entry[Ticket] | None:
+        """Of what was published under this token and is not settled, the entry that will be settled last."""
+        waiting = [*(self._outgoing.entries if self._outgoing else ()), *self._queue]
+        return next((entry for entry in reversed(waiting) if entry.fence == fence), None)
+
     def drain(self) -> list[Entry[Ticket]]:
         """Gives everything up. Returns all entries that were never acknowledged."""
         entries = [*self._settle(), *self._queue]
