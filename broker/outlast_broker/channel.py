@@ -16,7 +16,7 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.batch import HEAD, spans, stamp
 
 from . import chunk
-from .chunk import CHUNK_BYTES, MERGE_BYTES
+from .chunk import CHUNK_BYTES, MERGE_BYTES, Chunk
 from .cursor import Cursors
 from .head import Head
 from .lease import Leases
@@ -33,9 +33,10 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
+        "active_ms", "assigned", "assigned_ms", "chunks_version", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
         "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "leases", "live", "name", "number",
-        "own_retention", "producers", "readers", "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
+        "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -51,7 +52,11 @@ class Channel:
         self.last_chunk = head.last_chunk
         self.last_chunk_bytes = head.last_chunk_bytes
         self.own_retention = dict(head.retention)
+        # When the last record with a time to live is over; 0: none lies about.
+        self.perishes_ms = head.perishes_ms
         self.producers = Producers(head.producers)
+        # Told by this whether the chunks are still as they were read.
+        self.chunks_version = 0
         self.tail_firsts: list[int] = []
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
@@ -83,10 +88,16 @@ class Channel:
             self.last_chunk_bytes,
             self.own_retention,
             self.producers.pack(),
+            self.perishes_ms,
         )
 
     def retention(self, rule: Retention) -> Retention:
         return rule.overridden(self.own_retention) if self.own_retention else rule
+
+    @property
+    def perishable(self) -> bool:
+        """Whether something here has a time to live, and may be over and still lie there."""
+        return self.perishes_ms > 0
 
     @property
     def settled(self) -> bool:
@@ -184,6 +195,7 @@ class Channel:
         """Moves the whole tail into chunks. The tail itself goes when `moved` says that this is on disk."""
         if not self.tail or self.dead:
             return None
+        self.chunks_version += 1
         groups = chunk.group_batches(self.tail)
         small = 0 < self.last_chunk_bytes <= MERGE_BYTES and sum(map(len, groups[0])) <= CHUNK_BYTES
         merge = self.last_chunk if small else 0
@@ -197,12 +209,21 @@ class Channel:
         self.stored = self.last
         return Move(self.number, groups, merge)
 
+    def rewrite(self, first: int, news: list[Chunk], bytes_saved: int) -> None:
+        """Chunks from the one at `first` on are to be replaced by these."""
+        self.chunks_version += 1
+        self.stored_bytes -= bytes_saved
+        if self.last_chunk and first <= self.last_chunk <= news[-1].last:
+            self.last_chunk = news[-1].first
+            self.last_chunk_bytes = len(news[-1].batches) + chunk.HEAD_BYTES
+
     def moved(self) -> None:
         """What `plan_move` took lies in chunks now."""
         self._drop_tail(bisect_right(self.tail_firsts, self.stored))
 
     def keep_from(self, first: int) -> None:
         """Forgets what lies before `first`, a batch at a time; erasing chunks is the engine's to plan."""
+        self.chunks_version += 1
         self.first = max(self.first, first)
         self._drop_tail(sum(next(spans(batch)).last < self.first for batch in self.tail))
         if self.first > self.stored:

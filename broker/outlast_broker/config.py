@@ -28,6 +28,8 @@ class Config:
     journal_age_ms: int = 30_000
     # Below this much free disk publishing stops; reading, trimming and deleting go on.
     disk_reserve_bytes: int = 256 * MIB
+    # A message is folded in the store once it has been closed for so long.
+    fold_after_ms: int = 60_000
     # What open messages hold is kept in memory up to this, all channels together; the rest is read from the log.
     contents_bytes: int = 64 * MIB
     map_bytes: int = 16 << 30

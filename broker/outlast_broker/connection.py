@@ -12,7 +12,7 @@ from outlast_protocol import frames as f
 from outlast_protocol import session_frames as s
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, clock, greeting, history, leasing, receipts, subscribing
+from . import administration, attaching, clock, greeting, history, leasing, receipts, subscribing
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -354,10 +354,10 @@ class ClientConnection:
         request: int,
         channel: Channel,
         done: Callable[[Future[R]], None],
-        read: Callable[[Log, int, Unpack[Ts]], R],
+        read: Callable[[Log, Unpack[Ts]], R],
         *args: *Ts,
     ) -> None:
-        """Runs `read` of the log, with the channel's number and `args`, aside, then `done` here."""
+        """Runs `read` of the log aside, with `args`, then `done` here."""
         self.pages_asked += 1
 
         def finished(future: Future[R]) -> None:
@@ -367,7 +367,7 @@ class ClientConnection:
                 self.go_on()
                 self.engine.outbox.flush()
 
-        self.engine.feeder.read(finished, read, self.engine.log, channel.number, *args)
+        self.engine.feeder.read(finished, read, self.engine.log, *args)
 
 
 _CLOGGED, _HELD, _POSTPONED = 1, 2, 4
@@ -383,6 +383,9 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Publish: ClientConnection.publish,
     f.Subscribe: subscribing.subscribe,
     f.Unsubscribe: subscribing.unsubscribe,
+    f.Attach: attaching.attach,
+    f.Message: attaching.message,
+    f.State: attaching.state,
     f.Credit: subscribing.credit,
     f.History: history.history,
     f.Info: administration.info,

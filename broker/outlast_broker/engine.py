@@ -27,6 +27,7 @@ from .counters import Counters
 from .cursor import Cursors, Waiter
 from .damage import Damaged
 from .feeder import Feeder
+from .folding import Folding
 from .group import Group
 from .head import Head
 from .hub import Hub
@@ -82,10 +83,11 @@ class Engine:
         self._loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
+        self._folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
-        self._group = Group()
-        self._in_flight: Group | None = None
+        self.group = Group()
+        self.in_flight: Group | None = None
         self._waking = False
         self._tidying = False
         self._erasing = False
@@ -106,7 +108,8 @@ class Engine:
                 before = channel.last
                 channel.recover(entry.batch)
                 if entry.batch[KIND_AT] == KIND_SESSION:
-                    self.session(channel).recover(read_records(entry.batch), entry.lease)
+                    perishes_ms = self.session(channel).recover(read_records(entry.batch), entry.lease)
+                    channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
@@ -131,9 +134,9 @@ class Engine:
         due_ms = now_ms + rule.idle_ttl_ms if rule.idle_ttl_ms else 0
         head = Head(name, secrets.randbits(64), now_ms, last_ms=now_ms, due_ms=due_ms)
         channel = self.hub.add(number, head)
-        self._group.work.births.append(Creation(number, head))
+        self.group.work.births.append(Creation(number, head))
         if due_ms:
-            self._group.work.dues.append(Due(number, 0, due_ms))
+            self.group.work.dues.append(Due(number, 0, due_ms))
         self.wake()
         return channel
 
@@ -145,11 +148,11 @@ class Engine:
             reader.end()
             reader.connection.ended(channel)
             # A crash may still take the deletion back: nobody learns of it before it is on disk.
-            self._group.answers.append(partial(reader.connection.send, resync))
+            self.group.answers.append(partial(reader.connection.send, resync))
         for waiter in channel.cursors.waiters() if channel.cursors is not None else ():
             gone = ProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel.name!r} was deleted")
-            self._group.answers.append(partial(waiter.miss, gone))
-        group = self._group
+            self.group.answers.append(partial(waiter.miss, gone))
+        group = self.group
         group.drop(channel)
         self.leasing.forget(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
@@ -159,16 +162,16 @@ class Engine:
 
     def truncate(self, channel: Channel, before: int) -> None:
         channel.keep_from(before)
-        self._group.heads.add(channel)
-        self._group.trims.add(channel)
+        self.group.heads.add(channel)
+        self.group.trims.add(channel)
         for reader in channel.readers:
             self.feeder.serve(reader.connection)
         self.wake()
 
     def configure(self, channel: Channel, own: dict[str, int]) -> None:
         channel.own_retention = own
-        self._group.heads.add(channel)
-        self._group.trims.add(channel)
+        self.group.heads.add(channel)
+        self.group.trims.add(channel)
         self.wake()
 
     # --- sessions -----------------------------------------------------------------------------------------
@@ -179,6 +182,7 @@ class Engine:
             for kind in (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW):
                 rows |= self.log.rows(channel.number, kind)
             channel.session = Session(rows, partial(self._folded, channel), self._contents)
+            self._folding.note(channel)
         return channel.session
 
     def _folded(self, channel: Channel, message: int) -> Growing | None:
@@ -204,22 +208,22 @@ class Engine:
             self.check_writable()
         standing = cursors.advance(name, offset, now_ms)
         if standing is not None:
-            self._group.work.cursors[channel.number, name] = standing
-            self._group.cursors.add(channel)
-            self._group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
+            self.group.work.cursors[channel.number, name] = standing
+            self.group.cursors.add(channel)
+            self.group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
             self.wake()
         return cursors.offset(name)
 
     def hold_back(self, connection: ClientConnection) -> None:
         """Stops reading from a connection that acknowledges faster than cursors can be written."""
-        if len(self._group.work.cursors) > CURSORS_WAITING_MAX and connection.hold():
+        if len(self.group.work.cursors) > CURSORS_WAITING_MAX and connection.hold():
             self._held.append(connection)
 
     def forget_cursor(self, channel: Channel, name: str) -> int:
         """Returns where it stood. Raises `unknown_cursor`."""
         standing = self.cursors(channel).forget(name)
-        self._group.work.cursors[channel.number, name] = None
-        self._group.cursors.add(channel)
+        self.group.work.cursors[channel.number, name] = None
+        self.group.cursors.add(channel)
         self.wake()
         return standing.offset
 
@@ -253,8 +257,8 @@ class Engine:
         self._put_row(channel, 0, key, value)
 
     def _put_row(self, channel: Channel, number: int, key: bytes, value: bytes | None) -> None:
-        self._group.work.rows[number, key] = value
-        self._group.rows.add(channel)
+        self.group.work.rows[number, key] = value
+        self.group.rows.add(channel)
         self.wake()
 
     def check_writable(self) -> None:
@@ -304,7 +308,7 @@ class Engine:
         """Gives a batch its place, in the channel and in the group that gathers; returns its first offset."""
         stamped = channel.accept(batch, records, now_ms)
         offset = channel.assigned - records + 1
-        group = self._group
+        group = self.group
         group.work.journal += (head, stamped)
         group.bytes += len(stamped)
         fresh = group.fresh.get(channel)
@@ -320,10 +324,13 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        session.accept(session.judge(read_records(batch), author, channel.assigned + 1, time_ms))
+        changes = session.judge(read_records(batch), author, channel.assigned + 1, time_ms)
+        session.accept(changes)
+        channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
+        self._folding.note(channel)
 
     def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
-        group = self._group
+        group = self.group
         words = group.acks.get(connection)
         if words is None:
             group.acks[connection] = [word, offset]
@@ -336,7 +343,7 @@ class Engine:
 
     def after_commit(self, answer: Callable[[], None]) -> None:
         """Runs `answer` when everything accepted so far is on disk."""
-        self._group.answers.append(answer)
+        self.group.answers.append(answer)
         self.wake()
 
     # --- committing ---------------------------------------------------------------------------------------
@@ -345,7 +352,7 @@ class Engine:
         """The gathering group goes to disk after this turn of the loop, or when the disk is free."""
         if not self._waking:
             self._waking = True
-            if self._in_flight is None:
+            if self.in_flight is None:
                 self._loop.call_soon(self._commit)
 
     def when_idle(self, callback: Callable[[], None]) -> None:
@@ -354,18 +361,18 @@ class Engine:
         self.wake()
 
     def _commit(self) -> None:
-        if self._in_flight is None:
+        if self.in_flight is None:
             self._release(self._hand_over())
             self._tell_idle()
 
     def _hand_over(self) -> Group | None:
         """Sends the gathered group to disk; a group that has nothing to write is returned, to be released."""
         self._waking = False
-        group, self._group = self._group, Group()
+        group, self.group = self.group, Group()
         self._plan(group)
         if not group.work:
             return group
-        self._in_flight = group
+        self.in_flight = group
         self._committer.submit(group.work)
         return None
 
@@ -407,10 +414,11 @@ class Engine:
             group.heads.add(channel)
         if gone:
             channel.stored_bytes -= sum(chunk.bytes for chunk in gone)
+            channel.chunks_version += 1
             group.heads.add(channel)
             group.work.cuts.append(Cut(channel.number, keep))
             if len(gone) == CUT_CHUNKS:
-                self._group.trims.add(channel)
+                self.group.trims.add(channel)
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
@@ -446,14 +454,14 @@ class Engine:
             group.heads.add(channel)
 
     def _committed(self, outcome: Outcome) -> None:
-        group, self._in_flight = self._in_flight, None
+        group, self.in_flight = self.in_flight, None
         assert group is not None, "a commit ends that nobody began"
         self.counters.commits += 1
         self._journal_oldest = outcome.journal_oldest
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
-        self._group.trims.update(group.moving)
+        self.group.trims.update(group.moving)
         following = self._hand_over() if self._waking else None
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
@@ -513,8 +521,8 @@ class Engine:
     # --- looking after things -----------------------------------------------------------------------------
 
     def _resume_held(self) -> None:
-        crowded = len(self._group.work.cursors) > CURSORS_WAITING_MAX
-        if self._held and self._group.bytes <= self.config.commit_backlog_bytes and not crowded:
+        crowded = len(self.group.work.cursors) > CURSORS_WAITING_MAX
+        if self._held and self.group.bytes <= self.config.commit_backlog_bytes and not crowded:
             held, self._held = self._held, []
             for connection in held:
                 connection.unhold()
@@ -522,22 +530,22 @@ class Engine:
     @property
     def _untidy(self) -> bool:
         forgetting = self._journal_oldest <= self._settling.forget_through
-        return self._settling.busy or self._erasing or forgetting or bool(self._group.trims)
+        return self._settling.busy or self._erasing or forgetting or bool(self.group.trims)
 
     def _tidy(self) -> None:
         """Keeps commits coming, slowly, while there is something to move or erase."""
-        if self._untidy and self._in_flight is None and not self._tidying:
+        if self._untidy and self.in_flight is None and not self._tidying:
             self._tidying = True
             self._loop.call_later(TIDY_PAUSE_S, self._tidied)
 
     def _tidied(self) -> None:
         self._tidying = False
-        if self._in_flight is None:
-            self._group.work.tidy = True
+        if self.in_flight is None:
+            self.group.work.tidy = True
             self._commit()
 
     def _tell_idle(self) -> None:
-        if self._in_flight is not None or self._group:
+        if self.in_flight is not None or self.group:
             return
         idle, self._idle = self._idle, []
         for callback in idle:
@@ -554,15 +562,16 @@ class Engine:
             if idle and channel.settled:
                 self.delete(channel)
             else:
-                self._group.trims.add(channel)
-        if self._group.trims or self._settling.ripe(now_ms):
+                self.group.trims.add(channel)
+        if self.group.trims or self._settling.ripe(now_ms):
             self.wake()
+        self._folding.tick(now_ms)
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
         """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
-        groups = (self._group, self._in_flight) if self._in_flight else (self._group,)
-        waits = any(group.names(channel) for group in groups)
+        groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
+        waits = any(group.names(channel) for group in groups) or self._folding.waits(channel)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
         return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 

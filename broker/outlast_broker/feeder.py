@@ -16,11 +16,13 @@ from outlast_protocol import ErrorCode
 from outlast_protocol.batch import spans
 from outlast_protocol.frames import Error, Resync, deliver_head, encode
 
+from . import clock, folded
 from .chunk import Chunk, group_batches
 from .counters import Counters
 from .damage import Damaged
 from .log import Log
 from .outbox import Outbox
+from .session import Snapshot
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ class Feeder:
             reader.go_live()
             return False
         room = min(SLICE_BYTES, reader.credit)
+        if (snapshot := self._seen_by(reader)) is not None:
+            self._read_folded(reader, snapshot, room)
+            return True
         if channel.in_tail(reader.next):
             groups = group_batches(channel.tail_from(reader.next, room))
             self._send(reader, [(b"".join(group), next(spans(group[-1])).last) for group in groups])
@@ -79,6 +84,41 @@ class Feeder:
         reader.connection.serving = True
         self.read(lambda future: self._got(reader, future), self._log.read, channel.number, reader.next, room)
         return True
+
+    def _seen_by(self, reader: Subscription) -> Snapshot | None:
+        """How this reader is to be given the log: None is as it lies there."""
+        channel = reader.channel
+        if reader.snapshot is not None and reader.next > reader.snapshot.through:
+            reader.snapshot = None
+        if reader.snapshot is None and channel.perishable:
+            return Snapshot(channel.last, {}, {})
+        return reader.snapshot
+
+    def _read_folded(self, reader: Subscription, snapshot: Snapshot, room: int) -> None:
+        low = reader.next
+        seen = folded.see(reader.channel, snapshot, low, room, clock.now_ms())
+        reader.connection.serving = True
+        self.read(lambda future: self._got_folded(reader, low, future), folded.forwards, self._log, seen, low, room)
+
+    def _got_folded(self, reader: Subscription, low: int, future: Future[bytes]) -> None:
+        connection, channel = reader.connection, reader.channel
+        connection.serving = False
+        if reader in channel.readers and not future.cancelled():
+            self._deliver_folded(reader, low, future)
+        self.serve(connection)
+        self._outbox.flush()
+
+    def _deliver_folded(self, reader: Subscription, low: int, future: Future[bytes]) -> None:
+        failure = future.exception()
+        if failure is not None and low < reader.channel.first:
+            reader.go_on()
+        elif failure is not None:
+            code = ErrorCode.DAMAGED if isinstance(failure, Damaged) else ErrorCode.INTERNAL
+            self._refuse(reader, code, failure)
+        else:
+            run = future.result()
+            groups = group_batches([run[span.start : span.end] for span in spans(run)])
+            self._send(reader, [(b"".join(group), next(spans(group[-1])).last) for group in groups])
 
     def _got(self, reader: Subscription, future: Future[list[Chunk]]) -> None:
         connection, channel = reader.connection, reader.channel
@@ -127,7 +167,7 @@ class Feeder:
         self._counters.resyncs += 1
         reader.connection.send(encode(Resync(channel.number, "trimmed", channel.first - 1, channel.epoch)))
 
-    def _refuse(self, reader: Subscription, code: ErrorCode, error: Exception) -> None:
+    def _refuse(self, reader: Subscription, code: ErrorCode, error: BaseException) -> None:
         """Promise 7: what fails its checksum is never served, and never skipped in silence."""
         logger.error("%s: %s", code.name.lower(), error)
         self._counters.damaged += code is ErrorCode.DAMAGED

@@ -5,7 +5,7 @@ What is left out leaves a gap, so the run comes back as tiles: they stand for th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from outlast_protocol import Record
@@ -13,7 +13,6 @@ from outlast_protocol.batch import (
     HEAD,
     HEAD_BYTES,
     KIND_RECORDS,
-    KIND_SESSION,
     KIND_TILE,
     LabelKey,
     Span,
@@ -22,37 +21,24 @@ from outlast_protocol.batch import (
     spans,
     stamp,
 )
-from outlast_protocol.operations import MESSAGE_OPS, MessageState, Op, Operation
+from outlast_protocol.operations import MESSAGE_OPS, Op, Operation
 from outlast_protocol.tile import make_tile, tile_run
+
+from .session import Growing
 
 # A tile is let go of when it has grown by this: what a reader resumes inside of comes whole.
 TILE_BYTES = 32_768
 
 
-class Whole(NamedTuple):
-    """A message with all it holds. `time_ms` is that of its latest operation, at `place`."""
-
-    message: int
-    place: int
-    time_ms: int
-    client: str
-    encoding: int
-    name: str | None
-    headers: Mapping[str, str]
-    state: MessageState
-    reason: str
-    content: bytes
-
-
 class Sight(NamedTuple):
-    """How a run is to be seen: messages by their places, and what is over at `now_ms`.
+    """How a run is to be seen: messages as `growing` has them, and without what is over at `now_ms`.
 
-    `places` has every message whose operations may still lie about in the log; `find` gives one whole, or None when it cannot be
-    had any more at that place: then it went on, and is met further along.
+    `growing` has every message whose operations may still lie about in the log. `content` gives what one holds, or None
+    when that cannot be had any more as of its place: then it went on, and is met further along.
     """
 
-    places: Mapping[int, int]
-    find: Callable[[int], Whole | None]
+    growing: Mapping[int, Growing]
+    content: Callable[[Growing], bytes | None]
     now_ms: int
 
 
@@ -138,16 +124,15 @@ class _Folding:
             return None if perished else record
         if operation.op not in MESSAGE_OPS:
             return record
-        message = operation.message or record.offset
-        place = self._sight.places.get(message)
-        if place is None or record.offset > place:
+        growing = self._sight.growing.get(operation.message or record.offset)
+        if growing is None or record.offset > growing.place:
             return record
-        if record.offset < place:
+        if record.offset < growing.place:
             return None
         if operation.op is Op.FOLDED:
             return record
-        whole = self._sight.find(message)
-        return None if whole is None else folded_batch(whole)
+        content = self._sight.content(growing)
+        return None if content is None else folded_batch(growing, content)
 
 
 def _rejoined(seen: Sequence[Record | bytes | None]) -> list[bytes]:
@@ -177,11 +162,11 @@ def _label(record: Record) -> LabelKey:
     return plain if record.operation is None and not record.ttl_ms else (*plain, record.operation, record.ttl_ms)
 
 
-def folded_batch(whole: Whole) -> bytes:
-    """The stamped batch of one record that stands for a message."""
-    operation = Operation(Op.FOLDED, whole.message, whole.state, whole.reason)
-    label = (whole.encoding, whole.name, tuple(sorted(whole.headers.items())), operation, 0)
-    return stamp(encode_labelled(whole.client, [(label, whole.content)]), whole.place, whole.time_ms)
+def folded_batch(growing: Growing, content: bytes) -> bytes:
+    """The stamped batch of one record that stands for a message (PROTOCOL.md 4.7)."""
+    operation = Operation(Op.FOLDED, growing.message, growing.state, growing.reason)
+    label = (growing.encoding, growing.name, tuple(sorted(growing.headers.items())), operation, 0)
+    return stamp(encode_labelled(growing.client, [(label, content)]), growing.place, growing.time_ms)
 
 
 def count(run: bytes) -> int:
@@ -193,58 +178,37 @@ def count(run: bytes) -> int:
     return given
 
 
-def assemble(parts: Sequence[bytes], message: int, place: int) -> Whole | None:
-    """A message from runs of the log that reach from its number, or from where it was folded, to `place`.
+def assemble(parts: Iterable[bytes], growing: Growing) -> bytes | None:
+    """What a message holds, from runs of the log that reach from its base to its place and may overlap.
 
-    None when its beginning or its place is not there.
+    None when either is not there.
     """
-    whole: Whole | None = None
-    content = bytearray()
+    content: bytearray | None = None
+    reached = growing.base - 1
     for run in parts:
-        for record in _operations_on(run, message, place):
-            assert record.operation is not None
-            op, state = record.operation.op, record.operation.state
-            if op is Op.OPEN or op is Op.FOLDED:
+        for record, op in _operations_on(run, growing):
+            if record.offset <= reached:
+                continue
+            reached = record.offset
+            if op in _ANEW:
                 content = bytearray(record.data)
-                whole = Whole(
-                    message, record.offset, record.time_ms, record.client_id, record.encoding, record.name,
-                    record.headers, state, record.operation.reason, b"",
-                )  # fmt: skip
-            elif whole is None:
+            elif content is None:
                 return None
-            else:
-                whole = _continued(whole, record, content)
-    return whole._replace(content=bytes(content)) if whole is not None and whole.place == place else None
+            elif op is Op.APPEND:
+                content += record.data
+    return bytes(content) if content is not None and reached == growing.place else None
 
 
-def _operations_on(run: bytes, message: int, place: int) -> list[Record]:
-    records = []
+def _operations_on(run: bytes, growing: Growing) -> Iterator[tuple[Record, Op]]:
     for span in spans(run):
-        if span.last < message or HEAD.unpack_from(run, span.start)[4] == KIND_RECORDS:
+        if span.last < growing.base or HEAD.unpack_from(run, span.start)[4] == KIND_RECORDS:
             continue
         for record in read_records(run[span.start : span.end]):
             operation = record.operation
-            if operation is None or operation.op not in MESSAGE_OPS or record.offset > place:
+            if operation is None or operation.op not in MESSAGE_OPS or record.offset > growing.place:
                 continue
-            if (operation.message or record.offset) == message:
-                records.append(record)
-    return records
+            if (operation.message or record.offset) == growing.message:
+                yield record, operation.op
 
 
-def _continued(whole: Whole, record: Record, content: bytearray) -> Whole:
-    assert record.operation is not None
-    whole = whole._replace(place=record.offset, time_ms=record.time_ms)
-    match record.operation.op:
-        case Op.APPEND:
-            content += record.data
-        case Op.REPLACE:
-            content[:] = record.data
-        case Op.REMOVE:
-            content.clear()
-            return whole._replace(state=MessageState.REMOVED, reason="")
-        case Op.REOPEN:
-            return whole._replace(state=MessageState.OPEN, reason="")
-        case Op.CLOSE:
-            reason = record.data.decode("utf-8", "replace")
-            return whole._replace(state=record.operation.state, reason=reason)
-    return whole
+_ANEW = frozenset({Op.OPEN, Op.FOLDED, Op.REPLACE, Op.REMOVE})

@@ -37,6 +37,12 @@ class Group:
     def _named(self) -> tuple[set[Channel], ...]:
         return self.heads, self.trims, self.cursors, self.rows
 
+    def moves_chunks(self, channel: Channel) -> bool:
+        """Whether chunks of this channel will not be what they are now."""
+        work = self.work
+        numbers = {each.number for each in work.rewrites} | {each.number for each in work.cuts}
+        return channel in self.moving or channel.number in numbers
+
     def drop(self, channel: Channel) -> None:
         """What was to be written of a channel that is deleted now."""
         self.fresh.pop(channel, None)
@@ -44,6 +50,7 @@ class Group:
             channels.discard(channel)
         cursors = self.work.cursors
         self.work.cursors = {key: cursors[key] for key in cursors if key[0] != channel.number}
+        self.work.rewrites = [each for each in self.work.rewrites if each.number != channel.number]
         rows = self.work.rows
         self.work.rows = {key: rows[key] for key in rows if key[0] != channel.number}
 

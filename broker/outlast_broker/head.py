@@ -27,6 +27,7 @@ class Head(NamedTuple):
     last_chunk_bytes: int = 0
     retention: dict[str, int] = {}
     producers: Packed = []
+    perishes_ms: int = 0
 
     def encode(self) -> bytes:
         packed: bytes = msgpack.packb(self)

@@ -1,23 +1,27 @@
-"""HISTORY: one page of a channel's log, forwards or backwards (PROTOCOL.md 6.7)."""
+"""HISTORY: one page of a channel's log, forwards or backwards, folded or as it lies there (PROTOCOL.md 6.7)."""
 
 from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
 from outlast_protocol import ErrorCode, ProtocolError, limits
 from outlast_protocol import frames as f
 
-from . import pages
+from . import clock, folded, pages
 from .channel import Channel
+from .folded import Seen
 from .log import Log
-from .pages import Start
+from .pages import Cut, Start
+from .session import Snapshot
 from .since import find_time
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
+
+Ts = TypeVarTuple("Ts")
 
 
 def history(connection: ClientConnection, frame: f.History) -> None:
@@ -27,13 +31,12 @@ def history(connection: ClientConnection, frame: f.History) -> None:
         raise ProtocolError(ErrorCode.BAD_BODY, text)
     if frame.backwards:
         connection.when_readable(frame.request, channel, lambda: _page_back(connection, frame, channel))
-    elif frame.since_ms is not None:
-        pages.check_start(frame)
-        find_time(
-            connection, frame.request, channel, frame.since_ms, lambda start: _page(connection, frame, channel, start)
-        )
+        return
+    pages.check_start(frame)
+    if frame.since_ms is not None:
+        page = partial(_page, connection, frame, channel)
+        find_time(connection, frame.request, channel, frame.since_ms, page)
     else:
-        pages.check_start(frame)
         connection.when_readable(frame.request, channel, lambda: _page(connection, frame, channel, None))
 
 
@@ -42,19 +45,20 @@ def _page(connection: ClientConnection, frame: f.History, channel: Channel, star
     pages.refuse_resync(channel, start, frame.after)
     low = start.after + 1
     high = min(channel.last, start.after + frame.limit)
-
-    def again() -> None:
-        _page(connection, frame, channel, None if frame.since_ms is None else Start(channel.first - 1))
-
-    def answer(parts: list[bytes]) -> None:
-        _send_page(connection, frame.request, channel, pages.forwards(parts, low, high))
-
     if low > high:
-        _send_page(connection, frame.request, channel, pages.Cut(low, low - 1, b""))
+        _send_page(connection, frame.request, channel, Cut(low, low - 1, b""))
+        return
+    again_at = None if frame.since_ms is None else Start(channel.first - 1)
+    answering = _Answering(connection, frame, channel, low, partial(_page, connection, frame, channel, again_at))
+    if frame.fold and frame.last is not None:
+        answering.seen(folded.page_last, _seen(connection, frame, channel, 0), frame.last, frame.limit)
+    elif frame.fold or channel.perishable:
+        answering.seen(folded.page_on, _seen(connection, frame, channel, low), low, frame.limit)
     elif channel.in_tail(low):
-        answer(channel.tail_from(low, pages.PAGE_BYTES))
+        parts = channel.tail_from(low, pages.PAGE_BYTES)
+        _send_page(connection, frame.request, channel, pages.forwards(parts, low, high))
     else:
-        _read_page(connection, frame.request, channel, (low, high), pages.read_on, answer, again)
+        answering.stored(pages.read_on, lambda parts: pages.forwards(parts, low, high), high)
 
 
 def _page_back(connection: ClientConnection, frame: f.History, channel: Channel) -> None:
@@ -65,40 +69,72 @@ def _page_back(connection: ClientConnection, frame: f.History, channel: Channel)
         raise ProtocolError(ErrorCode.OFFSET_AHEAD, text, last=channel.last)
     high = channel.last if frame.before is None else max(frame.before, 1) - 1
     low = max(channel.first, high - frame.limit + 1)
-
-    def answer(parts: list[bytes]) -> None:
-        _send_page(connection, frame.request, channel, pages.backwards(parts, low, high))
-
     if low > high:
-        _send_page(connection, frame.request, channel, pages.Cut(low, low - 1, b""))
+        _send_page(connection, frame.request, channel, Cut(low, low - 1, b""))
+        return
+    answering = _Answering(connection, frame, channel, low, partial(_page_back, connection, frame, channel))
+    if frame.fold or channel.perishable:
+        answering.seen(folded.page_back, _seen(connection, frame, channel, 0), high, frame.limit)
     elif channel.in_tail(high):
-        answer(channel.tail_before(high, high - low + 1, pages.PAGE_BYTES))
+        parts = channel.tail_before(high, high - low + 1, pages.PAGE_BYTES)
+        _send_page(connection, frame.request, channel, pages.backwards(parts, low, high))
     else:
-        again = partial(_page_back, connection, frame, channel)
-        _read_page(connection, frame.request, channel, (low, high), pages.read_back, answer, again)
+        answering.stored(pages.read_back, lambda parts: pages.backwards(parts, low, high), high)
 
 
-def _read_page(
-    connection: ClientConnection,
-    request: int,
-    channel: Channel,
-    records: tuple[int, int],
-    read: Callable[[Log, int, int, int], list[bytes]],
-    answer: Callable[[list[bytes]], None],
-    again: Callable[[], None],
-) -> None:
-    """Answers with what the log holds; `again` judges anew if retention was there in the meantime."""
+class _Answering:
+    """A page that is read aside; `again` judges anew if retention was there in the meantime."""
 
-    def done(future: Future[list[bytes]]) -> None:
-        if records[0] < channel.first:
-            future.exception()  # damage, perhaps: what is missing was forgotten, not lost
-            again()
-        else:
-            answer(future.result())
+    def __init__(
+        self, connection: ClientConnection, frame: f.History, channel: Channel, low: int, again: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._request = frame.request
+        self._channel = channel
+        self._low = low
+        self._again = again
+        self._first = channel.first
 
-    connection.read_aside(request, channel, done, read, *records)
+    def stored(
+        self, read: Callable[[Log, int, int, int], list[bytes]], cut: Callable[[list[bytes]], Cut], high: int
+    ) -> None:
+        """As it lies in the chunks."""
+
+        def done(future: Future[list[bytes]]) -> None:
+            if self._low < self._channel.first:
+                self._retry(future)
+            else:
+                self._send(cut(future.result()))
+
+        self._connection.read_aside(self._request, self._channel, done, read, self._channel.number, self._low, high)
+
+    def seen(self, read: Callable[[Log, Seen, Unpack[Ts]], Cut], seen: Seen, *args: *Ts) -> None:
+        """Folded, or without what is over."""
+
+        def done(future: Future[Cut]) -> None:
+            if self._first < self._channel.first and future.exception() is not None:
+                self._retry(future)
+            else:
+                self._send(future.result())
+
+        self._connection.read_aside(self._request, self._channel, done, read, seen, *args)
+
+    def _retry(self, future: Future[list[bytes]] | Future[Cut]) -> None:
+        future.exception()  # damage, perhaps: what is missing was forgotten, not lost
+        self._again()
+
+    def _send(self, cut: Cut) -> None:
+        _send_page(self._connection, self._request, self._channel, cut)
 
 
-def _send_page(connection: ClientConnection, request: int, channel: Channel, cut: pages.Cut) -> None:
+def _seen(connection: ClientConnection, frame: f.History, channel: Channel, low: int) -> Seen:
+    snapshot = Snapshot(channel.last, {}, {})
+    if frame.fold:
+        snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
+    bytes_max = folded.PAGE_READ_BYTES if low else folded.NO_BOUND
+    return folded.see(channel, snapshot, low, bytes_max, clock.now_ms())
+
+
+def _send_page(connection: ClientConnection, request: int, channel: Channel, cut: Cut) -> None:
     page = f.Page(request, cut.low, cut.high, channel.first, channel.last, cut.batches)
     connection.send(f.encode(page))

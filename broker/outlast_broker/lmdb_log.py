@@ -34,7 +34,7 @@ from .cursor import Standing
 from .damage import Damaged
 from .head import Head
 from .journal import Entry
-from .log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Stats, Work
+from .log import ALL_ROWS, CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Rewrite, Stats, Work
 from .retention import ChunkFacts
 
 P = ParamSpec("P")
@@ -43,7 +43,6 @@ FORMAT = 1
 _U64 = Struct(">Q")
 _PAIR = Struct(">QQ")
 _HEAD_MARK = 2**64 - 1
-NO_BOUND = 2**63
 CUT_ROWS = 4_096
 _DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors", "rows")
 
@@ -148,6 +147,8 @@ class LmdbLog:
             for birth in work.births:
                 self._bear(txn, birth)
             newest = self._write_journal(txn, work.journal)
+            for rewrite in work.rewrites:
+                self._rewrite(txn, rewrite)
             for move in work.moves:
                 self._move(txn, move)
             for number, facts in work.heads:
@@ -195,6 +196,13 @@ class LmdbLog:
             chunks[0] = chunk.decode(bytes(stored), move.number).joined(chunks[0])
         for each in chunks:
             txn.put(_PAIR.pack(move.number, each.first), each.encode(), db=self._chunks)
+
+    def _rewrite(self, txn: lmdb.Transaction, rewrite: Rewrite) -> None:
+        for first in rewrite.olds:
+            if not txn.delete(_PAIR.pack(rewrite.number, first), db=self._chunks):
+                raise Damaged(f"channel number {rewrite.number} has no chunk at offset {first}")
+        for each in rewrite.news:
+            txn.put(_PAIR.pack(rewrite.number, each.first), each.encode(), db=self._chunks)
 
     def _cut(self, txn: lmdb.Transaction, cut: Cut) -> bool:
         """Whether more is left to erase than one commit should."""
@@ -380,13 +388,13 @@ class LmdbLog:
             return _get(txn, self._rows, _U64.pack(number) + key)
 
     @_without_frames
-    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
+    def rows(self, number: int, prefix: bytes, count: int = ALL_ROWS) -> dict[bytes, bytes]:
         with self._reading(self._rows) as txn:
-            entries = self._entries(txn, self._rows, _U64.pack(number) + prefix)
+            entries = self._entries(txn, self._rows, _U64.pack(number) + prefix, count)
         return {key[8:]: _checked(key, stored) for key, stored in entries}
 
     def _entries(
-        self, txn: lmdb.Transaction, database: lmdb._Database, prefix: bytes, count: int = NO_BOUND
+        self, txn: lmdb.Transaction, database: lmdb._Database, prefix: bytes, count: int = ALL_ROWS
     ) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
         with txn.cursor(db=database) as cursor:

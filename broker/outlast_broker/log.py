@@ -39,6 +39,14 @@ class Move(NamedTuple):
     merge: int
 
 
+class Rewrite(NamedTuple):
+    """Chunks are replaced by others that stand for the same offsets; `olds` are the first offsets of those that go."""
+
+    number: int
+    olds: list[int]
+    news: list[Chunk]
+
+
 class Cut(NamedTuple):
     """The channel's chunks that end before `first` are erased, CUT_CHUNKS of them at most."""
 
@@ -56,18 +64,21 @@ class Due(NamedTuple):
 
 CUT_CHUNKS = 256
 JOURNAL_CUTS = 64
+ALL_ROWS = 2**63
 
 
 class Work:
     """Everything that one commit does, in this order; all of it or nothing."""
 
     __slots__ = (
-        "births", "cursors", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "rows", "tidy",
+        "births", "cursors", "cuts", "dues", "forget_journal", "heads", "journal", "moves", "rewrites",
+        "rows", "tidy",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.births: list[Creation | Deletion] = []
         self.journal: list[bytes] = []
+        self.rewrites: list[Rewrite] = []
         self.moves: list[Move] = []
         self.heads: list[tuple[int, Head]] = []
         self.cuts: list[Cut] = []
@@ -82,7 +93,8 @@ class Work:
 
     def __bool__(self) -> bool:
         """Whether there is anything to write; `tidy` alone asks for a slice of what is left to erase."""
-        parts = (self.births, self.journal, self.moves, self.heads, self.cuts, self.dues, self.cursors, self.rows)
+        written = (self.births, self.journal, self.rewrites, self.moves, self.heads)
+        parts = (*written, self.cuts, self.dues, self.cursors, self.rows)
         return self.tidy or any(parts)
 
 
@@ -142,8 +154,8 @@ class Log(Protocol):
     def row(self, number: int, key: bytes) -> bytes | None:
         """One row of a channel; number 0 holds what is looked for over all channels. Raises Damaged."""
 
-    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
-        """A channel's rows whose keys start with `prefix`, in byte order. Raises Damaged."""
+    def rows(self, number: int, prefix: bytes, count: int = ALL_ROWS) -> dict[bytes, bytes]:
+        """A channel's rows whose keys start with `prefix`, in byte order, the first `count`. Raises Damaged."""
 
     def due(self, now_ms: int, count: int) -> list[int]:
         """Numbers of channels whose due time has come."""

@@ -14,7 +14,7 @@ from .chunk import Chunk
 from .cursor import Standing
 from .head import Head
 from .journal import Entry
-from .log import Creation, Move, Outcome, Stats, Work
+from .log import ALL_ROWS, Creation, Move, Outcome, Rewrite, Stats, Work
 from .retention import ChunkFacts
 
 
@@ -47,6 +47,8 @@ class MemoryLog:
         if work.journal:
             self._newest += 1
             self._journal[self._newest] = journal.seal(work.journal)
+        for rewrite in work.rewrites:
+            self._rewrite(rewrite)
         for move in work.moves:
             self._move(move)
         self._heads.update(work.heads)
@@ -70,6 +72,10 @@ class MemoryLog:
             kept.pop(name, None)
         else:
             kept[name] = standing
+
+    def _rewrite(self, rewrite: Rewrite) -> None:
+        kept = [each for each in self._chunks.get(rewrite.number, []) if each.first not in rewrite.olds]
+        self._chunks[rewrite.number] = sorted([*kept, *rewrite.news])
 
     def _set_row(self, number: int, key: bytes, value: bytes | None) -> None:
         kept = self._rows.setdefault(number, {})
@@ -130,9 +136,9 @@ class MemoryLog:
     def row(self, number: int, key: bytes) -> bytes | None:
         return self._rows.get(number, {}).get(key)
 
-    def rows(self, number: int, prefix: bytes) -> dict[bytes, bytes]:
+    def rows(self, number: int, prefix: bytes, count: int = ALL_ROWS) -> dict[bytes, bytes]:
         kept = self._rows.get(number, {})
-        return {key: kept[key] for key in sorted(kept) if key.startswith(prefix)}
+        return {key: kept[key] for key in [key for key in sorted(kept) if key.startswith(prefix)][:count]}
 
     def due(self, now_ms: int, count: int) -> list[int]:
         return [number for due_ms, number in sorted(self._due) if due_ms <= now_ms][:count]

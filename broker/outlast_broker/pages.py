@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from outlast_protocol import ErrorCode, Position, ProtocolError
 from outlast_protocol.batch import Span, spans
-from outlast_protocol.frames import History, Subscribe
+from outlast_protocol.frames import Attach, History, Subscribe
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .channel import Channel
@@ -25,7 +25,7 @@ class Start(NamedTuple):
     resync: str | None = None
 
 
-def check_start(frame: Subscribe | History) -> None:
+def check_start(frame: Subscribe | Attach | History) -> None:
     """Refuses a request that does not say exactly one place to start from."""
     given = [each for each in (frame.after, frame.start, frame.last, frame.since_ms) if each is not None]
     if len(given) != 1 or frame.start not in (None, "earliest", "latest"):
@@ -35,7 +35,7 @@ def check_start(frame: Subscribe | History) -> None:
         raise ProtocolError(ErrorCode.BAD_BODY, "epoch says which life `after` is in; it goes with nothing else")
 
 
-def start_at(channel: Channel, frame: Subscribe | History) -> Start:
+def start_at(channel: Channel, frame: Subscribe | Attach | History) -> Start:
     """Where a checked request starts, unless it asks for a time."""
     if frame.start == "earliest":
         return Start(channel.first - 1)
@@ -110,6 +110,12 @@ def backwards(parts: Iterable[bytes], low: int, high: int) -> Cut:
     if not kept:
         return Cut(high + 1, high, b"")
     return Cut(max(low, kept[-1].offset), high, run[kept[-1].start : kept[0].end])
+
+
+def cut_through(run: bytes, low: int, high: int) -> bytes:
+    """The batches of a run that hold something of `low` to `high`."""
+    within = [span for span in spans(run) if span.last >= low and span.offset <= high]
+    return run[within[0].start : within[-1].end] if within else b""
 
 
 def find_time(log: Log, number: int, time_ms: int) -> Chunk | None:

@@ -1,7 +1,7 @@
 """What a channel is beside its log: its messages that still grow or were just closed, and its state.
 
-All of it follows from the operations in the log (PROTOCOL.md 4.5, 4.6). `judge` says what a batch would change, or refuses
-it; it changes nothing. There are two views, because a batch is judged when it comes and told of when it is on disk:
+All of it follows from the operations in the log (PROTOCOL.md 4.5, 4.6). `judge` says what a batch would change, or
+refuses it; it changes nothing. There are two views, for a batch is judged when it comes and told of when it is on disk:
 
     accepted    as of the channel's `assigned` offset: what the next batch is judged by
     durable     as of its `last`: what readers are told
@@ -34,7 +34,10 @@ MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
 
 
 class Growing(NamedTuple):
-    """A growing message as of its latest operation, which is at `place`. `size` is that of content, name and headers."""
+    """A growing message as of its latest operation, at `place`. `size` is that of content, name and headers.
+
+    What it holds is found in the log from `base` on: what was before does not count any more.
+    """
 
     message: int
     client: str
@@ -44,6 +47,7 @@ class Growing(NamedTuple):
     size: int
     place: int
     time_ms: int
+    base: int
     reason: str = ""
     name: str | None = None
     headers: Mapping[str, str] = {}
@@ -68,11 +72,12 @@ def unpack_growing(value: bytes) -> Growing:
 
 
 class Changes(NamedTuple):
-    """What one batch changes, whose last offset is `last`. `pieces` are what its messages grow by, in order.
+    """What one batch changes, whose offsets are `first` to `last`. `pieces` are what its messages grow by, in order.
 
     `perishes_ms` is when the last of its records with a time to live is over, 0: there is none.
     """
 
+    first: int
     last: int
     messages: dict[int, Growing]
     entries: dict[str, Entry | None]
@@ -86,6 +91,17 @@ class Author(NamedTuple):
 
     client: str
     lease: str = ""
+
+
+class Snapshot(NamedTuple):
+    """Messages as of `through`, those that can be given whole. `contents`: what is in memory, and how much of it.
+
+    A content only grows at its end, so the snapshot stays true while it does.
+    """
+
+    through: int
+    growing: Mapping[int, Growing]
+    contents: Mapping[int, tuple[bytearray, int]]
 
 
 class View:
@@ -137,13 +153,15 @@ class Session:
         self.accepted = View(messages, entries)
         self.durable = View(dict(messages), dict(entries))
         # Operations up to here are in the rows.
-        self.through, self.perishes_ms, self.perishable_from = msgpack.unpackb(rows.get(THROUGH_ROW, b"\x93\0\0\0"))
+        self.through, self.perishable_from = msgpack.unpackb(rows.get(THROUGH_ROW, b"\x92\0\0"))
         self._totals = totals_of(entries)
         self._folded = folded
         self._pending: deque[Changes] = deque()
         self._written: set[int | str] = set()
         self._contents = contents
         self.content: dict[int, bytearray] = {}
+        # Looking for what is over: when it was done last, how far it is, and the first record that it left.
+        self.swept_ms = self.sweep_at = self.sweep_left = 0
 
     # --- what is published --------------------------------------------------------------------------------
 
@@ -157,8 +175,7 @@ class Session:
         self._totals = changes.totals
         self._written.update(changes.messages, changes.entries)
         if changes.perishes_ms:
-            self.perishable_from = self.perishable_from or changes.last
-            self.perishes_ms = max(self.perishes_ms, changes.perishes_ms)
+            self.perishable_from = self.perishable_from or changes.first
             self._written.add(0)
         self._pending.append(changes)
 
@@ -170,21 +187,27 @@ class Session:
             for message, op, piece in changes.pieces:
                 self._grow(message, op, piece)
 
-    def recover(self, records: list[Record], lease: str) -> None:
-        """A batch from the journal, at start: it was judged before it got there."""
+    def recover(self, records: list[Record], lease: str) -> int:
+        """A batch from the journal, at start: it was judged before it got there. Returns what it is over at, or 0."""
         last = records[-1].offset
         if last <= self.through:
-            return
+            return 0
         author = Author(records[0].client_id, lease)
         changes = _Judge(self, author, records[0].offset, records[0].time_ms, trusted=True).judge(records)
         self.accept(changes)
         self.release(last)
+        return changes.perishes_ms
 
     # --- who asks -----------------------------------------------------------------------------------------
 
     def find(self, message: int) -> Growing | None:
         """A message as accepted, wherever it is."""
-        return self.accepted.messages.get(message) or self._folded(message)
+        return self.accepted.messages.get(message) or self.find_folded(message)
+
+    def find_folded(self, message: int) -> Growing | None:
+        """A message that the store holds folded: that record is its base."""
+        folded = self._folded(message)
+        return None if folded is None else folded._replace(base=folded.place)
 
     def open_under(self, lease: str) -> list[int]:
         """The open messages that belong to a lease, as accepted."""
@@ -193,6 +216,16 @@ class Session:
     @property
     def totals(self) -> Totals:
         return self._totals
+
+    def snapshot(self, first: int, through: int) -> Snapshot:
+        """As of the channel's last offset; `first` is the lowest that is kept."""
+        contents = {message: (content, len(content)) for message, content in self.content.items()}
+        growing = {
+            message: each
+            for message, each in self.durable.messages.items()
+            if each.base >= first or message in contents
+        }
+        return Snapshot(through, growing, contents)
 
     # --- rows ---------------------------------------------------------------------------------------------
 
@@ -210,12 +243,20 @@ class Session:
                 growing = self.accepted.messages.get(each)
                 rows[message_key(MESSAGE_ROW, each)] = None if growing is None else growing.pack()
         self.through = assigned
-        rows[THROUGH_ROW] = msgpack.packb((assigned, self.perishes_ms, self.perishable_from))
+        rows[THROUGH_ROW] = self.pack_through()
         return rows
+
+    def pack_through(self) -> bytes:
+        packed: bytes = msgpack.packb((self.through, self.perishable_from))
+        return packed
+
+    def stands(self, growing: Growing) -> bool:
+        """Whether nothing has been done to the message since it was so."""
+        return self.accepted.messages.get(growing.message) == growing
 
     def was_folded(self, growing: Growing) -> None:
         """The store holds this message folded at its place: it needs no memory any more."""
-        if self.accepted.messages.get(growing.message) == growing:
+        if self.stands(growing):
             self.forget(growing.message)
 
     def forget(self, message: int) -> None:
@@ -224,16 +265,10 @@ class Session:
         self._written.discard(message)
         self._drop_content(message)
 
-    def swept(self, now_ms: int) -> None:
-        """All that had perished by `now_ms` is gone from the store."""
-        if self.perishes_ms and self.perishes_ms <= now_ms:
-            self.perishes_ms = self.perishable_from = 0
-            self._written.add(0)
-
     # --- content ------------------------------------------------------------------------------------------
 
     def _grow(self, message: int, op: Op, piece: bytes) -> None:
-        if op is Op.OPEN or op is Op.REPLACE:
+        if op in _ANEW:
             self._drop_content(message)
             if self._contents.take(len(piece)):
                 self.content[message] = bytearray(piece)
@@ -288,7 +323,9 @@ class _Judge:
                 self._grow(operation, record, offset)
             else:
                 self._check_brokers_own(operation)
-        return Changes(offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms)
+        return Changes(
+            self._first, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms
+        )
 
     # --- state --------------------------------------------------------------------------------------------
 
@@ -308,7 +345,7 @@ class _Judge:
         if operation.op is Op.OPEN:
             growing = self._opened(record, offset)
         else:
-            growing = self._continued(operation, record, self._find(operation.message))
+            growing = self._continued(operation, record, self._find(operation.message), offset)
         if growing.size > MESSAGE_BYTES_MAX:
             text = (
                 f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
@@ -323,11 +360,11 @@ class _Judge:
         self._count_open()
         opened = Growing(
             offset, self._author.client, self._author.lease, record.encoding, MessageState.OPEN, 0, offset,
-            self._time_ms, "", record.name, record.headers,
+            self._time_ms, offset, "", record.name, record.headers,
         )  # fmt: skip
         return opened._replace(size=opened.label_size + len(record.data))
 
-    def _continued(self, operation: Operation, record: Record, growing: Growing) -> Growing:
+    def _continued(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:
         self._check_author(operation, growing)
         if growing.state not in _ALLOWED_WHILE[operation.op]:
             state = growing.state.name.lower()
@@ -339,7 +376,7 @@ class _Judge:
                 return growing._replace(size=growing.size + len(record.data))
             case Op.REPLACE:
                 self._check_kind(record, growing.encoding)
-                return growing._replace(size=growing.label_size + len(record.data))
+                return growing._replace(size=growing.label_size + len(record.data), base=offset)
             case Op.CLOSE:
                 self._opened_here -= 1
                 reason = self._reason(record)
@@ -350,7 +387,7 @@ class _Judge:
                 return growing._replace(state=MessageState.OPEN, reason="")
         self._check_empty(operation, record)
         self._opened_here -= growing.is_open
-        return growing._replace(state=MessageState.REMOVED, size=growing.label_size, reason="")
+        return growing._replace(state=MessageState.REMOVED, size=growing.label_size, base=offset, reason="")
 
     def _find(self, message: int) -> Growing:
         growing = self._messages.get(message) or self._session.find(message)
@@ -398,6 +435,7 @@ class _Judge:
 
 
 _WITH_CONTENT = frozenset({Op.OPEN, Op.APPEND, Op.REPLACE, Op.REMOVE})
+_ANEW = frozenset({Op.OPEN, Op.REPLACE, Op.REMOVE})
 _EVER = frozenset(MessageState) - {MessageState.REMOVED}
 _ALLOWED_WHILE: dict[Op, frozenset[MessageState]] = {
     Op.APPEND: frozenset({MessageState.OPEN}),

@@ -36,4 +36,4 @@ def find_time(
         after = pages.after_time(chunk.batches, time_ms) if chunk is not None else before_tail
         done(Start(max(after, channel.first - 1)))
 
-    connection.read_aside(request, channel, found, pages.find_time, time_ms)
+    connection.read_aside(request, channel, found, pages.find_time, channel.number, time_ms)

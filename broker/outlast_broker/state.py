@@ -1,4 +1,4 @@
-"""What operations do to a channel's state (PROTOCOL.md 4.6). Pure: told what a key holds, it says what it holds then."""
+"""What operations do to a channel's state (PROTOCOL.md 4.6). Pure: told what a key holds, it says what it will hold."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from asyncio import Future
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from outlast_protocol import ErrorCode, ProtocolError, limits
 from outlast_protocol import frames as f
 
-from . import pages
+from . import clock, folded, pages
 from .names import check_name
 from .pages import Start
 from .since import find_time
@@ -16,8 +18,21 @@ from .subscription import Subscription
 if TYPE_CHECKING:
     from .connection import ClientConnection
 
+Begun: TypeAlias = Callable[[Subscription, Start], None]
+
 
 def subscribe(connection: ClientConnection, frame: f.Subscribe) -> None:
+    begin(connection, frame, lambda subscription, start: _subscribed(connection, frame, subscription, start))
+
+
+def _subscribed(connection: ClientConnection, frame: f.Subscribe, subscription: Subscription, start: Start) -> None:
+    channel = subscription.channel
+    answer = f.Subscribed(frame.request, start.after, channel.epoch, channel.first, channel.last, start.resync)
+    connection.send(f.encode(answer))
+
+
+def begin(connection: ClientConnection, frame: f.Subscribe | f.Attach, begun: Begun) -> None:
+    """Finds where to start; then `begun` answers, and the reading begins."""
     channel = connection.opened_channel(frame.number)
     pages.check_start(frame)
     if frame.cursor is not None:
@@ -28,47 +43,71 @@ def subscribe(connection: ClientConnection, frame: f.Subscribe) -> None:
     subscription = Subscription(connection, channel, 0, 0)
     subscription.grant(frame.credit)
     connection.subscriptions[frame.number] = subscription
-    standing = connection.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
-    if standing is not None:
-        offset = standing.offset
-        connection.after_commit(
-            frame.request, lambda: _start(connection, frame, subscription, pages.after_offset(channel, offset))
-        )
-    elif frame.since_ms is not None:
-        find_time(
-            connection,
-            frame.request,
-            channel,
-            frame.since_ms,
-            done=lambda start: _start(connection, frame, subscription, start),
-            failed=lambda: connection.ended(channel),
-        )
-    else:
-        connection.when_readable(frame.request, channel, lambda: _start(connection, frame, subscription, None))
+    _Beginning(connection, frame, subscription, begun).find_start()
 
 
-def _start(connection: ClientConnection, frame: f.Subscribe, subscription: Subscription, start: Start | None) -> None:
-    channel = subscription.channel
-    if connection.subscriptions.get(frame.number) is not subscription:
-        error = ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started")
-        connection.refuse(frame.request, error)
-        return
-    try:
-        connection.opened_channel(frame.number)
-        start = start or pages.start_at(channel, frame)
-    except ProtocolError as error:
-        del connection.subscriptions[frame.number]
-        connection.refuse(frame.request, error)
-        return
-    subscription.next = start.after + 1
-    channel.readers.add(subscription)
-    answer = f.Subscribed(frame.request, start.after, channel.epoch, channel.first, channel.last, start.resync)
-    connection.send(f.encode(answer))
-    if subscription.next > channel.last and subscription.credit > 0:
-        subscription.go_live()
-    else:
-        subscription.go_on()
-        connection.engine.feeder.serve(connection)
+class _Beginning:
+    """A subscription that does not know yet where it starts."""
+
+    def __init__(
+        self, connection: ClientConnection, frame: f.Subscribe | f.Attach, subscription: Subscription, begun: Begun
+    ) -> None:
+        self._connection = connection
+        self._frame = frame
+        self._subscription = subscription
+        self._channel = subscription.channel
+        self._begun = begun
+
+    def find_start(self) -> None:
+        connection, frame, channel = self._connection, self._frame, self._channel
+        standing = connection.engine.cursors(channel).get(frame.cursor) if frame.cursor is not None else None
+        if standing is not None:
+            offset = standing.offset
+            connection.after_commit(frame.request, lambda: self._start(pages.after_offset(channel, offset)))
+        elif frame.since_ms is not None:
+            find_time(connection, frame.request, channel, frame.since_ms, self._start, self._failed)
+        elif frame.last and isinstance(frame, f.Attach) and not frame.raw:
+            connection.when_readable(frame.request, channel, self._find_last)
+        else:
+            connection.when_readable(frame.request, channel, lambda: self._start(None))
+
+    def _find_last(self) -> None:
+        """The last so many as they are given: folded (PROTOCOL.md 6.10)."""
+        connection, channel = self._connection, self._channel
+        snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
+        seen = folded.see(channel, snapshot, 0, folded.NO_BOUND, clock.now_ms())
+
+        def found(future: Future[int]) -> None:
+            if future.exception() is not None:
+                self._failed()
+            self._start(pages.after_offset(channel, future.result()))
+
+        connection.read_aside(self._frame.request, channel, found, folded.after_last, seen, self._frame.last or 0)
+
+    def _failed(self) -> None:
+        self._connection.ended(self._channel)
+
+    def _start(self, start: Start | None) -> None:
+        connection, frame, subscription = self._connection, self._frame, self._subscription
+        if connection.subscriptions.get(frame.number) is not subscription:
+            error = ProtocolError(ErrorCode.NOT_SUBSCRIBED, "it ended before it started")
+            connection.refuse(frame.request, error)
+            return
+        try:
+            connection.opened_channel(frame.number)
+            start = start or pages.start_at(self._channel, frame)
+        except ProtocolError as error:
+            del connection.subscriptions[frame.number]
+            connection.refuse(frame.request, error)
+            return
+        subscription.next = start.after + 1
+        self._channel.readers.add(subscription)
+        self._begun(subscription, start)
+        if subscription.next > self._channel.last and subscription.credit > 0:
+            subscription.go_live()
+        else:
+            subscription.go_on()
+            connection.engine.feeder.serve(connection)
 
 
 def unsubscribe(connection: ClientConnection, frame: f.Unsubscribe) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import CREDIT_BYTES_MAX
 
+from .session import Snapshot
+
 if TYPE_CHECKING:
     from .channel import Channel
     from .connection import ClientConnection
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
 class Subscription:
     """`next` is the offset to deliver next; while live it is always the channel's last + 1 and not kept up."""
 
-    __slots__ = ("channel", "connection", "credit", "next")
+    __slots__ = ("channel", "connection", "credit", "next", "snapshot")
 
     def __init__(self, connection: ClientConnection, channel: Channel, after: int, credit: int) -> None:
         self.connection = connection
         self.channel = channel
         self.next = after + 1
         self.credit = credit
+        # Up to where it goes the log is delivered folded.
+        self.snapshot: Snapshot | None = None
 
     @property
     def live(self) -> bool:

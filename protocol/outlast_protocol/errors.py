@@ -110,7 +110,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
 class ProtocolError(Exception):
     """A refusal. `detail` holds the current values that the error table promises for its code."""
 
-    def __init__(self, code: ErrorCode, message: str, **detail: int | str) -> None:
+    def __init__(self, code: ErrorCode, message: str, /, **detail: int | str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

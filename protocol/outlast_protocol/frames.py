@@ -19,26 +19,64 @@ from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
 from .errors import ErrorCode, ProtocolError
 from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
 from .session_frames import (
-    Abandon,
-    Attach,
-    Attached,
-    Claim,
-    Claims,
-    Enter,
-    Ephemeral,
-    Extend,
-    Lease,
-    Leases,
-    Leave,
-    Members,
-    Message,
-    Presence,
-    Release,
-    Renew,
-    Settle,
-    State,
-    Unwatch,
-    Watch,
+    Abandon as Abandon,
+)
+from .session_frames import (
+    Attach as Attach,
+)
+from .session_frames import (
+    Attached as Attached,
+)
+from .session_frames import (
+    Claim as Claim,
+)
+from .session_frames import (
+    Claims as Claims,
+)
+from .session_frames import (
+    Enter as Enter,
+)
+from .session_frames import (
+    Ephemeral as Ephemeral,
+)
+from .session_frames import (
+    Extend as Extend,
+)
+from .session_frames import (
+    Lease as Lease,
+)
+from .session_frames import (
+    Leases as Leases,
+)
+from .session_frames import (
+    Leave as Leave,
+)
+from .session_frames import (
+    Members as Members,
+)
+from .session_frames import (
+    Message as Message,
+)
+from .session_frames import (
+    Presence as Presence,
+)
+from .session_frames import (
+    Release as Release,
+)
+from .session_frames import (
+    Renew as Renew,
+)
+from .session_frames import (
+    Settle as Settle,
+)
+from .session_frames import (
+    State as State,
+)
+from .session_frames import (
+    Unwatch as Unwatch,
+)
+from .session_frames import (
+    Watch as Watch,
 )
 from .words import pack_words, read_words
 

@@ -1,0 +1,78 @@
+"""ATTACH, MESSAGE and STATE: what a channel is now, and from there on (PROTOCOL.md 6.10)."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import TYPE_CHECKING, Any
+
+from outlast_protocol import ErrorCode, ProtocolError
+from outlast_protocol import frames as f
+
+from . import clock, folded, subscribing
+from .channel import Channel
+from .pages import Cut, Start
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+
+def attach(connection: ClientConnection, frame: f.Attach) -> None:
+    subscribing.begin(connection, frame, lambda subscription, start: _attached(connection, frame, subscription, start))
+
+
+def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subscription, start: Start) -> None:
+    """All that is said here is as of the channel's last offset (PROTOCOL.md 6.10)."""
+    channel = subscription.channel
+    session = connection.engine.session(channel)
+    messages = [each.message for each in session.durable.messages.values() if each.is_open]
+    answer = f.Attached(
+        frame.request, start.after, channel.last, channel.epoch, channel.first, channel.last, messages,
+        state_rows(connection, channel), start.resync,
+    )  # fmt: skip
+    connection.send(f.encode(answer))
+    if not frame.raw:
+        subscription.snapshot = session.snapshot(channel.first, channel.last)
+
+
+def state(connection: ClientConnection, frame: f.State) -> None:
+    channel = connection.named_channel(frame.channel)
+    connection.when_readable(
+        frame.request,
+        channel,
+        lambda: connection.reply(frame.request, {"last": channel.last, "state": state_rows(connection, channel)}),
+    )
+
+
+def state_rows(connection: ClientConnection, channel: Channel) -> list[Any]:
+    """In byte order of the keys."""
+    entries = connection.engine.session(channel).durable.entries
+    return [entries[key].row(key) for key in sorted(entries, key=str.encode)]
+
+
+def message(connection: ClientConnection, frame: f.Message) -> None:
+    channel = connection.opened_channel(frame.number)
+    connection.when_readable(frame.request, channel, lambda: _message(connection, frame, channel))
+
+
+def _message(connection: ClientConnection, frame: f.Message, channel: Channel) -> None:
+    session = connection.engine.session(channel)
+    growing = session.durable.messages.get(frame.message) or session.find_folded(frame.message)
+    if growing is None or growing.place > channel.last:
+        raise _unknown(frame)
+    snapshot = session.snapshot(channel.first, channel.last)
+    seen = folded.see(channel, snapshot, growing.base, folded.NO_BOUND, clock.now_ms())
+
+    def done(future: Future[Cut | None]) -> None:
+        cut = future.result()
+        if cut is None:
+            raise _unknown(frame)
+        page = f.Page(frame.request, cut.low, cut.high, channel.first, channel.last, cut.batches)
+        connection.send(f.encode(page))
+
+    connection.read_aside(frame.request, channel, done, folded.message_page, seen, growing)
+
+
+def _unknown(frame: f.Message) -> ProtocolError:
+    text = f"no message was opened at offset {frame.message}, or it is past retention"
+    return ProtocolError(ErrorCode.UNKNOWN_MESSAGE, text, message=frame.message)
