@@ -6,7 +6,7 @@ from typing import Any
 
 import outlast
 import pytest
-from outlast.options import check_channel_name, check_whole
+from outlast.options import check_channel_name, check_name, check_whole
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,19 @@ def test_whole_numbers() -> None:
         check_whole("n", 4, 0, 3)
     with pytest.raises(TypeError, match="n is bool"):
         check_whole("n", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [
+        ("", ValueError, "a lease's name has 1 to 8 bytes of UTF-8, not 0"),
+        ("ü" * 5, ValueError, "not 10"),
+        ("a\x7f", ValueError, "no control characters"),
+        ("\ud800", ValueError, "lone surrogate"),
+        (b"writer", TypeError, "a lease's name is text, not bytes"),
+    ],
+)
+def test_names(name: object, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        check_name("a lease's name", name, 8)
+    assert check_name("a lease's name", "üüüü", 8) == "üüüü"

@@ -11,6 +11,7 @@ _ADVICE: dict[type[outlast.OutlastError], str] = {
     outlast.ConnectFailed: "start one with `outlast serve`, or name another with --url or OUTLAST_URL",
     outlast.UnknownChannel: "`outlast channels ls` shows those that exist",
     outlast.UnknownCursor: "`outlast cursors ls` shows those that exist",
+    outlast.LeaseHeld: "`outlast leases` shows who has it and for how long",
     outlast.OffsetMismatch: "read up to the channel's last offset, then decide again",
     outlast.OffsetAhead: "`outlast channels info` shows the last offset",
     outlast.Trimmed: "start with --from earliest",

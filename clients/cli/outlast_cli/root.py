@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": (".history", "history"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
+    "leases": (".leases", "leases"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),
