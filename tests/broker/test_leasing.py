@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from outlast_broker.lease import LEASE_ROW, TOKENS_PER_LIFE
+from outlast_broker.retention import Retention
 from outlast_protocol import ErrorCode, ProtocolError, Record
 from outlast_protocol.batch import encode_labelled
 from outlast_protocol.frames import UNCONDITIONAL, Delete, Deliver, Error, Publish, Published, Reply
@@ -484,3 +485,21 @@ def test_a_channel_with_a_lease_stays_in_memory(stage: Stage, time: Time) -> Non
     assert len(stage.engine.hub) == 0
     bob, _ = opened(stage, "bob")
     assert bob.refused(publishing(bob, number, token), ErrorCode.FENCED).detail == {"token": token}
+
+
+def test_a_channel_with_a_lease_is_not_idle(staged: Callable[..., Stage], time: Time) -> None:
+    stage = staged(retention=Retention(idle_ttl_ms=5_000))
+    alice, number = opened(stage)
+    granted(alice, number, ttl_ms=20_000)
+    alice.leave()
+    for _ in range(4):
+        time.advance(4_900)
+        stage.tick()
+        assert stage.log.find("room") == number
+    ring(stage, time, 400)
+    time.advance(4_000)
+    stage.tick()
+    assert listed(stage) == 0 and stage.log.find("room") == number
+    time.advance(2_000)
+    stage.tick()
+    assert stage.log.find("room") is None
