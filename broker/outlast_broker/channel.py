@@ -33,8 +33,8 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "chunks_version", "created_ms", "cursors", "dead", "due_ms", "durable", "epoch",
-        "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "leases", "live", "name", "number",
+        "active_ms", "assigned", "assigned_ms", "chunks_version", "created_ms", "cursors", "dead", "due_ms", "durable",
+        "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "leases", "live", "name", "number",
         "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
         "tail_firsts", "users",
     )  # fmt: skip
@@ -209,11 +209,11 @@ class Channel:
         self.stored = self.last
         return Move(self.number, groups, merge)
 
-    def rewrite(self, first: int, news: list[Chunk], bytes_saved: int) -> None:
-        """Chunks from the one at `first` on are to be replaced by these."""
+    def rewrite(self, olds: list[int], news: list[Chunk], bytes_saved: int) -> None:
+        """The chunks at `olds` are to be replaced by these."""
         self.chunks_version += 1
         self.stored_bytes -= bytes_saved
-        if self.last_chunk and first <= self.last_chunk <= news[-1].last:
+        if self.last_chunk in olds:
             self.last_chunk = news[-1].first
             self.last_chunk_bytes = len(news[-1].batches) + chunk.HEAD_BYTES
 

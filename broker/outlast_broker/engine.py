@@ -324,7 +324,7 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        changes = session.judge(read_records(batch), author, channel.assigned + 1, time_ms)
+        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self._folding.note(channel)

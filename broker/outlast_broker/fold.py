@@ -17,6 +17,7 @@ from outlast_protocol.batch import (
     LabelKey,
     Span,
     encode_labelled,
+    read_labels,
     read_records,
     spans,
     stamp,
@@ -48,6 +49,22 @@ def fold(run: bytes, sight: Sight) -> bytes:
     for span in spans(run):
         folding.add(run[span.start : span.end], span)
     return folding.end()
+
+
+def passed_over(first: int, last: int, last_ms: int, sight: Sight) -> bytes:
+    """Tiles for a stretch in which every record grows one of the messages in `sight`: what is met are their places."""
+    tiles: list[bytes] = []
+    placed = sorted(
+        (each for each in sight.growing.values() if first <= each.place <= last), key=lambda each: each.place
+    )
+    for growing in placed:
+        content = sight.content(growing)
+        batch = b"" if content is None else folded_batch(growing, content)
+        tiles.append(make_tile(first, growing.place, growing.time_ms, batch))
+        first = growing.place + 1
+    if first <= last:
+        tiles.append(make_tile(first, last, last_ms, b""))
+    return b"".join(tiles)
 
 
 class _Folding:
@@ -110,11 +127,24 @@ class _Folding:
     def _parts(self, batch: bytes) -> list[bytes]:
         if HEAD.unpack_from(batch)[4] == KIND_RECORDS:
             return [batch]
+        if self._is_passed(batch):
+            return []
         records = read_records(batch)
         seen = [self._seen(record) for record in records]
         if all(each is record for each, record in zip(seen, records, strict=True)):
             return [batch]
         return _rejoined(seen)
+
+    def _is_passed(self, batch: bytes) -> bool:
+        """Whether all of it is one message's, and before that message's place: so is nearly every token."""
+        _, _, offset, _, _, client_length, _, records, labels_length = HEAD.unpack_from(batch)
+        start = HEAD_BYTES + client_length
+        labels = read_labels(batch[start : start + labels_length])
+        operation = labels[0].operation
+        if len(labels) > 1 or operation is None or operation.op is not Op.APPEND:
+            return False
+        growing = self._sight.growing.get(operation.message)
+        return growing is not None and offset + records - 1 < growing.place
 
     def _seen(self, record: Record) -> Record | bytes | None:
         """The record itself, a message at its place, or nothing."""

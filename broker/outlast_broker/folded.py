@@ -5,6 +5,7 @@ The loop hands over what it knows (`Seen`); the rest is read from the log, and m
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,10 +14,11 @@ from outlast_protocol.batch import read_records, spans
 from . import pages
 from .channel import Channel
 from .damage import Damaged
-from .fold import Sight, assemble, count, fold, folded_batch
+from .fold import Sight, assemble, count, fold, folded_batch, passed_over
 from .log import Log
 from .pages import Cut
 from .session import Growing, Snapshot
+from .stretches import Stretch
 
 # So much of the log is gone through for one page; the next page goes on there.
 PAGE_READ_BYTES = 8 << 20
@@ -52,14 +54,37 @@ def see(channel: Channel, snapshot: Snapshot, low: int, bytes_max: int, now_ms: 
 def forwards(log: Log, seen: Seen, low: int, bytes_max: int) -> bytes:
     """A run from the batch that holds `low` on, folded: about `bytes_max` of the log, up to `through`."""
     parts: list[bytes] = []
+    size, through, sight = 0, seen.snapshot.through, _sight(log, seen)
+    while low <= through and size < bytes_max:
+        stretch = next((each for each in seen.snapshot.stretches if each.last >= low), None)
+        if stretch is not None and stretch.first <= low:
+            high = min(stretch.last, through)
+            parts.append(passed_over(low, high, stretch.last_ms, sight))
+            size += len(parts[-1])
+        else:
+            high = through if stretch is None else min(stretch.first - 1, through)
+            run = _run(log, seen, low, high, bytes_max - size)
+            parts.append(fold(run, sight))
+            high = _last(run)
+            size += len(run)
+        low = high + 1
+    return b"".join(parts)
+
+
+def _run(log: Log, seen: Seen, low: int, high: int, bytes_max: int) -> bytes:
+    """The batches that hold something of `low` to `high`, about `bytes_max` of them."""
+    parts: list[bytes] = []
     size = 0
-    for run in _runs(log, seen, low, bytes_max):
+    for run in _runs(log, seen, low, bytes_max, high):
         parts.append(run)
         size += len(run)
         if size >= bytes_max:
             break
-    cut = pages.cut_through(b"".join(parts), low, seen.snapshot.through)
-    return fold(cut, _sight(log, seen))
+    return pages.cut_through(b"".join(parts), low, high)
+
+
+def _last(run: bytes) -> int:
+    return max(span.last for span in spans(run))
 
 
 def page_on(log: Log, seen: Seen, low: int, limit: int) -> Cut:
@@ -136,11 +161,14 @@ def _runs(log: Log, seen: Seen, low: int, bytes_max: int, high: int | None = Non
 
 
 def _back(log: Log, seen: Seen, high: int, limit: int, bytes_max: int) -> tuple[int, bytes]:
-    """A folded run that ends with the batch of `high`, of `limit` records or `bytes_max` of the log, behind its low end."""
+    """A folded run up to `high`, of `limit` records or `bytes_max` of the log, behind the offset where it begins."""
     parts: list[bytes] = []
-    low, given, size = high + 1, 0, 0
-    for first, run in _runs_back(log, seen, high):
-        folded = fold(pages.cut_through(run, first, high), _sight(log, seen))
+    low, given, size, sight = high + 1, 0, 0, _sight(log, seen)
+    for first, run, stretch in _runs_back(log, seen, high):
+        if stretch is None:
+            folded = fold(pages.cut_through(run, first, low - 1), sight)
+        else:
+            folded = passed_over(first, low - 1, stretch.last_ms, sight)
         parts.append(folded)
         low, given, size = max(first, seen.first), given + count(folded), size + len(run)
         if given >= limit or size >= bytes_max:
@@ -148,21 +176,30 @@ def _back(log: Log, seen: Seen, high: int, limit: int, bytes_max: int) -> tuple[
     return low, b"".join(reversed(parts))
 
 
-def _runs_back(log: Log, seen: Seen, high: int) -> Iterator[tuple[int, bytes]]:
-    """Runs and where they begin, the last one first: the tail a slice at a time, then chunks."""
-    tail = [batch for batch in seen.tail if next(spans(batch)).offset <= high]
-    while tail:
-        together = tail[-TAIL_BATCHES:]
-        del tail[-TAIL_BATCHES:]
-        first = next(spans(together[0])).offset
-        yield first, b"".join(together)
-        high = first - 1
+def _runs_back(log: Log, seen: Seen, high: int) -> Iterator[tuple[int, bytes, Stretch | None]]:
+    """Runs and where they begin, or stretches to be passed over, the last one first."""
     while high >= seen.first:
-        chunk = log.read_back(seen.number, high)
-        if chunk is None or chunk.last < high:
-            raise Hole(f"channel number {seen.number} has no record {high}")
-        yield chunk.first, chunk.batches
-        high = chunk.first - 1
+        stretch = next((each for each in reversed(seen.snapshot.stretches) if each.first <= high), None)
+        if stretch is not None and stretch.last >= high:
+            first = stretch.first
+            yield first, b"", stretch
+        elif high >= seen.tail_first:
+            first, run = _tail_back(seen, high)
+            yield first, run, None
+        else:
+            chunk = log.read_back(seen.number, high)
+            if chunk is None or chunk.last < high:
+                raise Hole(f"channel number {seen.number} has no record {high}")
+            first = chunk.first
+            yield first, chunk.batches, None
+        high = first - 1
+
+
+def _tail_back(seen: Seen, high: int) -> tuple[int, bytes]:
+    """A slice of the tail up to the batch that holds `high`, and where it begins."""
+    end = bisect_right(seen.tail, high, key=lambda batch: next(spans(batch)).offset)
+    together = seen.tail[max(end - TAIL_BATCHES, 0) : end]
+    return next(spans(together[0])).offset, b"".join(together)
 
 
 NO_BOUND = 1 << 62

@@ -82,11 +82,11 @@ class Folding:
         cold = [each for each in session.durable.messages.values() if self._is_ripe(each, channel, now_ms)]
         ripe = [each for each in cold if each.base >= channel.first or each.message in session.content]
         for each in [each for each in cold if each not in ripe]:
-            session.forget(each.message)
+            session.give_up(each)
             self._engine.put_row(channel, message_key(MESSAGE_ROW, each.message), None)
         if ripe:
             reached = {each.message: self._reached.get((channel.number, each.message), each.place) for each in ripe}
-            low, high = min(each.base for each in ripe), max(reached.values())
+            low, high = min(each.lies_from for each in ripe), max(reached.values())
             self._read(channel, session, Wanted(channel.number, low, high, _by_number(ripe), now_ms), ripe)
         elif channel.perishable and self._is_sweeping(channel, session, now_ms):
             low = max(session.sweep_at, session.perishable_from, channel.first)
@@ -129,9 +129,10 @@ class Folding:
         """Messages that are folded, or records that are over, shrink the store with the next commit."""
         channel, group = turn.channel, self._engine.group
         session = self._engine.session(channel)
-        channel.rewrite(rewritten.first, rewritten.news, rewritten.bytes_saved)
-        group.work.rewrites.append(Rewrite(channel.number, rewritten.olds, rewritten.news))
-        group.heads.add(channel)
+        if rewritten.olds:
+            channel.rewrite(rewritten.olds, rewritten.news, rewritten.bytes_saved)
+            group.work.rewrites.append(Rewrite(channel.number, rewritten.olds, rewritten.news))
+            group.heads.add(channel)
         messages = [each for each in self._done(turn, rewritten) if session.stands(each)]
         rows = rows_of(messages) | self._swept(turn, rewritten) | self._past_retention(channel)
         group.work.rows.update(((channel.number, key), value) for key, value in rows.items())
@@ -171,7 +172,7 @@ class Folding:
         whole = []
         for each in turn.messages:
             key = (turn.channel.number, each.message)
-            if rewritten.first <= each.base:
+            if rewritten.first <= each.lies_from:
                 self._reached.pop(key, None)
                 whole.append(each)
             elif each.place >= rewritten.first:

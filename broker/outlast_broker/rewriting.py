@@ -33,21 +33,17 @@ class Wanted(NamedTuple):
 
 
 class Rewritten(NamedTuple):
-    """Chunks that stand for the same offsets as those at `olds` did. `perishable_from` is the first record with a time
-    to live that is left, 0: none."""
+    """Offsets `first` to `last` were gone through: the chunks at `olds` are replaced by `news`, for the same offsets.
 
+    `perishable_from` is the first record with a time to live that is left, 0: none.
+    """
+
+    first: int
+    last: int
     olds: list[int]
     news: list[Chunk]
     perishable_from: int
     bytes_saved: int
-
-    @property
-    def first(self) -> int:
-        return self.news[0].first
-
-    @property
-    def last(self) -> int:
-        return self.news[-1].last
 
 
 def rewrite_back(log: Log, wanted: Wanted, seen: Seen) -> Rewritten | None:
@@ -76,13 +72,37 @@ def rewrite_on(log: Log, wanted: Wanted, seen: Seen) -> Rewritten | None:
 
 def _rewritten(log: Log, wanted: Wanted, seen: Seen, found: list[Chunk]) -> Rewritten:
     sight = Sight(wanted.growing, lambda growing: folded.content_of(log, seen, growing), wanted.now_ms)
-    run = fold(b"".join(each.batches for each in found), sight)
-    batches = [run[span.start : span.end] for span in spans(run)]
-    news = [chunk.make(group) for group in group_batches(batches)]
-    left = [record.offset for record in read_records(run) if record.ttl_ms]
-    saved = sum(map(stored_bytes, found)) - sum(map(stored_bytes, news))
-    return Rewritten([each.first for each in found], news, min(left, default=0), saved)
+    runs = [fold(each.batches, sight) for each in found]
+    olds: list[Chunk] = []
+    news: list[Chunk] = []
+    for stretch in _changed(found, runs):
+        olds += [found[index] for index in stretch]
+        news += _chunks(b"".join(runs[index] for index in stretch))
+    left = [record.offset for run in runs for record in read_records(run) if record.ttl_ms]
+    saved = sum(map(stored_bytes, olds)) - sum(map(stored_bytes, news))
+    firsts = [each.first for each in olds]
+    return Rewritten(found[0].first, found[-1].last, firsts, news, min(left, default=0), saved)
+
+
+def _changed(found: list[Chunk], runs: list[bytes]) -> list[list[int]]:
+    """Stretches of chunks to be written anew: those that changed, with neighbours that are small."""
+    stretches: list[list[int]] = [[]]
+    for index, (each, run) in enumerate(zip(found, runs, strict=True)):
+        if run != each.batches or len(run) <= MERGE_BYTES:
+            stretches[-1].append(index)
+        else:
+            stretches.append([])
+    return [each for each in stretches if any(runs[index] != found[index].batches for index in each)]
+
+
+def _chunks(run: bytes) -> list[Chunk]:
+    """The run as chunks, its tiles joined."""
+    tidy = fold(run, NOTHING_TO_FOLD)
+    return [chunk.make(group) for group in group_batches([tidy[span.start : span.end] for span in spans(tidy)])]
 
 
 def stored_bytes(each: Chunk) -> int:
     return len(each.batches) + chunk.HEAD_BYTES
+
+
+NOTHING_TO_FOLD = Sight({}, lambda growing: None, 0)

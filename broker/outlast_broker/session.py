@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgpack
 from outlast_protocol import ErrorCode, ProtocolError, Record
+from outlast_protocol.batch import HEAD, common_record, read_records
 from outlast_protocol.limits import MESSAGE_BYTES_MAX, OPEN_MESSAGES_MAX, REASON_BYTES_MAX
 from outlast_protocol.operations import (
     BROKERS_OWN,
@@ -29,6 +30,7 @@ from outlast_protocol.operations import (
 )
 
 from .state import Entry, Totals, apply_state, totals_of
+from .stretches import Stretch, Stretches
 
 MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
 
@@ -36,7 +38,8 @@ MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
 class Growing(NamedTuple):
     """A growing message as of its latest operation, at `place`. `size` is that of content, name and headers.
 
-    What it holds is found in the log from `base` on: what was before does not count any more.
+    What it holds is found in the log from `base` on: what was before does not count any more. `lies_from` is the first
+    offset where something of it lies, as it did before it is folded again.
     """
 
     message: int
@@ -48,6 +51,7 @@ class Growing(NamedTuple):
     place: int
     time_ms: int
     base: int
+    lies_from: int
     reason: str = ""
     name: str | None = None
     headers: Mapping[str, str] = {}
@@ -74,7 +78,8 @@ def unpack_growing(value: bytes) -> Growing:
 class Changes(NamedTuple):
     """What one batch changes, whose offsets are `first` to `last`. `pieces` are what its messages grow by, in order.
 
-    `perishes_ms` is when the last of its records with a time to live is over, 0: there is none.
+    `perishes_ms` is when the last of its records with a time to live is over, 0: there is none. `only_messages`: every
+    record grows one.
     """
 
     first: int
@@ -84,6 +89,8 @@ class Changes(NamedTuple):
     totals: Totals
     pieces: list[tuple[int, Op, bytes]]
     perishes_ms: int
+    only_messages: bool
+    time_ms: int
 
 
 class Author(NamedTuple):
@@ -102,6 +109,7 @@ class Snapshot(NamedTuple):
     through: int
     growing: Mapping[int, Growing]
     contents: Mapping[int, tuple[bytearray, int]]
+    stretches: tuple[Stretch, ...] = ()
 
 
 class View:
@@ -159,6 +167,7 @@ class Session:
         self._pending: deque[Changes] = deque()
         self._written: set[int | str] = set()
         self._contents = contents
+        self._stretches = Stretches()
         self.content: dict[int, bytearray] = {}
         # Looking for what is over: when it was done last, how far it is, and the first record that it left.
         self.swept_ms = self.sweep_at = self.sweep_left = 0
@@ -168,6 +177,14 @@ class Session:
     def judge(self, records: Iterable[Record], author: Author, first: int, time_ms: int) -> Changes:
         """What these records, which get offsets from `first` on, would change. Raises ProtocolError."""
         return _Judge(self, author, first, time_ms).judge(records)
+
+    def judge_batch(self, batch: bytes, author: Author, first: int, time_ms: int) -> Changes:
+        """As `judge`; a batch of tokens for one message, as most are, is judged in one piece."""
+        record = common_record(batch)
+        if record is not None and record.operation is not None and record.operation.op is Op.APPEND:
+            last = first + HEAD.unpack_from(batch)[7] - 1
+            return _Judge(self, author, first, time_ms).judge_one(record, last)
+        return self.judge(read_records(batch), author, first, time_ms)
 
     def accept(self, changes: Changes) -> None:
         """The batch is in the group that gathers."""
@@ -184,6 +201,8 @@ class Session:
         while self._pending and self._pending[0].last <= last:
             changes = self._pending.popleft()
             self.durable.merge(changes)
+            if changes.only_messages:
+                self._stretches.extend(changes.first, changes.last, changes.time_ms)
             for message, op, piece in changes.pieces:
                 self._grow(message, op, piece)
 
@@ -207,7 +226,7 @@ class Session:
     def find_folded(self, message: int) -> Growing | None:
         """A message that the store holds folded: that record is its base."""
         folded = self._folded(message)
-        return None if folded is None else folded._replace(base=folded.place)
+        return None if folded is None else folded._replace(base=folded.place, lies_from=folded.place)
 
     def open_under(self, lease: str) -> list[int]:
         """The open messages that belong to a lease, as accepted."""
@@ -225,7 +244,8 @@ class Session:
             for message, each in self.durable.messages.items()
             if each.base >= first or message in contents
         }
-        return Snapshot(through, growing, contents)
+        known = len(growing) == len(self.durable.messages)
+        return Snapshot(through, growing, contents, self._stretches.kept_from(first) if known else ())
 
     # --- rows ---------------------------------------------------------------------------------------------
 
@@ -257,9 +277,15 @@ class Session:
     def was_folded(self, growing: Growing) -> None:
         """The store holds this message folded at its place: it needs no memory any more."""
         if self.stands(growing):
-            self.forget(growing.message)
+            self._stretches.put_down(growing.place)
+            self._forget(growing.message)
 
-    def forget(self, message: int) -> None:
+    def give_up(self, growing: Growing) -> None:
+        """The message has lost its beginning to retention: what is left of it is read as it lies there."""
+        self._stretches.forget(growing.lies_from, growing.place)
+        self._forget(growing.message)
+
+    def _forget(self, message: int) -> None:
         self.accepted.messages.pop(message, None)
         self.durable.messages.pop(message, None)
         self._written.discard(message)
@@ -308,11 +334,14 @@ class _Judge:
         self._opened_here = 0
         self._pieces: list[tuple[int, Op, bytes]] = []
         self._perishes_ms = 0
+        self._only_messages = True
 
     def judge(self, records: Iterable[Record]) -> Changes:
         offset = self._first - 1
         for offset, record in enumerate(records, self._first):
             operation = record.operation
+            if operation is None or operation.op not in MESSAGE_OPS:
+                self._only_messages = False
             if operation is None:
                 if record.ttl_ms:
                     self._perishes_ms = max(self._perishes_ms, self._time_ms + record.ttl_ms)
@@ -323,9 +352,19 @@ class _Judge:
                 self._grow(operation, record, offset)
             else:
                 self._check_brokers_own(operation)
+        return self._changes(offset)
+
+    def judge_one(self, record: Record, last: int) -> Changes:
+        """Appends up to offset `last`, taken together."""
+        assert record.operation is not None
+        self._grow(record.operation, record, last)
+        return self._changes(last)
+
+    def _changes(self, offset: int) -> Changes:
         return Changes(
-            self._first, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms
-        )
+            self._first, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms,
+            self._only_messages, self._time_ms,
+        )  # fmt: skip
 
     # --- state --------------------------------------------------------------------------------------------
 
@@ -360,7 +399,7 @@ class _Judge:
         self._count_open()
         opened = Growing(
             offset, self._author.client, self._author.lease, record.encoding, MessageState.OPEN, 0, offset,
-            self._time_ms, offset, "", record.name, record.headers,
+            self._time_ms, offset, offset, "", record.name, record.headers,
         )  # fmt: skip
         return opened._replace(size=opened.label_size + len(record.data))
 

@@ -360,6 +360,18 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
         position += length
 
 
+def common_record(batch: bytes) -> Record | None:
+    """What the records of a checked batch would be as one, if they all have one label; without place, time and client."""
+    _, _, _, _, _, client_length, _, count, labels_length = _head(batch, 0)
+    labels_start = HEAD_BYTES + client_length
+    lengths_start = labels_start + labels_length
+    labels = read_labels(batch[labels_start:lengths_start])
+    if len(labels) > 1:
+        return None
+    encoding, name, headers, operation, ttl_ms = labels[0]
+    return Record(0, 0, "", name, headers, encoding, batch[lengths_start + 4 * count :], operation, ttl_ms)
+
+
 def pack_labels(labels: Iterable[LabelKey]) -> bytes:
     """The label table. Raises ProtocolError when a label breaks a limit."""
     rows = [_label_row(label) for label in labels]

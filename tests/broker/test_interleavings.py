@@ -1,7 +1,7 @@
 """Whoever attaches, whenever and wherever, rebuilds what a reader from the start has (PROTOCOL.md 6.10).
 
-A seeded run of one channel: publishes of every kind, moves into chunks, folding, restarts, and readers that attach in between.
-What each of them rebuilds is compared with a model that was told of everything when it was accepted.
+A seeded run of one channel: publishes of every kind, moves into chunks, folding, restarts, and readers that attach in
+between. What each of them rebuilds is compared with a model that was told of everything when it was accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from outlast_broker import clock
+from outlast_broker import clock, stretches
 from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.log import Log
 from outlast_broker.memory_log import MemoryLog
@@ -270,7 +270,11 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 
 
 @pytest.mark.parametrize("run", range(RUNS))
-def test_every_interleaving_ends_alike(log: Log, run: int, time: Time) -> None:
+@pytest.mark.parametrize("offsets_min", [stretches.OFFSETS_MIN, 2])
+def test_every_interleaving_ends_alike(
+    log: Log, run: int, offsets_min: int, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretches, "OFFSETS_MIN", offsets_min)
     assert clock.now_ms() == time.ms
     with seeded_random() as chance:
         world = World(log, random.Random(chance.getrandbits(32) + run), time)
