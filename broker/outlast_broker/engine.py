@@ -443,7 +443,8 @@ class Engine:
 
     def _active_ms(self, channel: Channel, now_ms: int) -> int:
         """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""
-        return now_ms if channel.users or channel.leases else max(channel.assigned_ms, channel.active_ms, self._started_ms)
+        needed = channel.users or channel.leases
+        return now_ms if needed else max(channel.assigned_ms, channel.active_ms, self._started_ms)
 
     def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
         """A due time that is still to come, and not too late, stays: `tick` asks again then."""

@@ -29,6 +29,9 @@ LEASE_MS_MIN = 1_000
 # A lapse that cannot be stored now is tried again after this.
 RETRY_MS = 500
 DAMAGED_RETRY_MS = 60_000
+# A timer that rings later than this says that the whole process stood still, as a paused machine does.
+LATE_MS = 200
+READ_FIRST_MS = 100
 LAPSED = b"the lease lapsed"
 RELEASED = b"the lease was released"
 F = TypeVar("F")
@@ -78,7 +81,6 @@ class Leasing:
         if known is not None:
             return known
         self._engine.check_writable()
-        self.lapse(channel, now_ms)
         granted = leases.acquire(wanted, take_over, now_ms)
         self._engine.put_row(channel, TOKEN_ROW, pack_token(granted.token))
         self._engine.put_listed_row(channel, lease_key(channel.number, granted.name), granted.pack())
@@ -129,21 +131,32 @@ class Leasing:
         """Rings when the channel's first lease ends, or after `wait_ms`."""
         self._stop(channel)
         next_ms = self.of(channel).next_ms
-        if next_ms is not None:
+        if next_ms is None:
+            return
+        if wait_ms is None:
             # A millisecond more, for a timer may fire a little early.
-            wait_ms = max(next_ms - clock.steady_ms(), 0) + 1 if wait_ms is None else wait_ms
-            self._timers[channel] = self._loop.call_later(wait_ms / 1000, self.ring, channel)
+            wait_ms = max(next_ms - clock.steady_ms(), 0) + 1
+            timer = self._loop.call_later(wait_ms / 1000, self.ring, channel, next_ms)
+        else:
+            timer = self._loop.call_later(wait_ms / 1000, self.ring, channel)
+        self._timers[channel] = timer
 
     def _stop(self, channel: Channel) -> None:
         timer = self._timers.pop(channel, None)
         if timer is not None:
             timer.cancel()
 
-    def ring(self, channel: Channel) -> None:
-        """A lease of this channel may have come to its end, unless it was renewed."""
-        wait_ms = None
+    def ring(self, channel: Channel, due_ms: int | None = None) -> None:
+        """A lease of this channel may have come to its end, unless it was renewed.
+
+        Renewals that came while the process stood still wait in its sockets: they are read first.
+        """
+        now_ms, wait_ms = clock.steady_ms(), None
+        if due_ms is not None and now_ms - due_ms > LATE_MS:
+            self._watch(channel, READ_FIRST_MS)
+            return
         try:
-            self.lapse(channel, clock.steady_ms())
+            self.lapse(channel, now_ms)
         except ProtocolError as refusal:
             wait_ms = RETRY_MS
             if self._engine.refusal is None:

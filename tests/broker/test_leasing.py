@@ -351,15 +351,30 @@ def test_what_a_lease_opened_belongs_to_who_takes_it_over(stage: Stage, time: Ti
     ]
 
 
-def test_the_first_who_asks_after_its_end_sees_it_lapse(stage: Stage, time: Time) -> None:
+def test_until_the_lapse_is_in_the_log_the_lease_is_held(stage: Stage, time: Time) -> None:
     alice, number = opened(stage)
-    message = operate(alice, number, granted(alice, number), Operation(Op.OPEN))
+    token = granted(alice, number)
     bob, _ = opened(stage, "bob")
     time.advance(TTL_MS)
-    assert bob.result(asking(bob, number, take_over=True))["holder"] == ""
-    operations = [record.operation for record in log_of(stage)]
-    assert operations[1] == Operation(Op.CLOSE, message, MessageState.INTERRUPTED)
-    assert [each.op for each in operations[1:] if each is not None] == [Op.CLOSE, Op.LAPSED]
+    held = bob.refused(asking(bob, number), ErrorCode.LEASE_HELD)
+    assert held.detail == {"holder": "agent", "retry_after_ms": 0}
+    publish(alice, number, token, "in time")
+    ring(stage, time, 0)
+    assert bob.result(asking(bob, number))["holder"] == ""
+    assert [record.operation is not None for record in log_of(stage)] == [False, True]
+
+
+def test_after_a_pause_of_the_broker_renewals_are_read_first(stage: Stage, time: Time) -> None:
+    alice, number = opened(stage)
+    tokens = [granted(alice, number, name) for name in ("alive", "dead")]
+    due_ms = time.ms + TTL_MS
+    channel = stage.channel("room")
+    time.advance(5_000)
+    stage.call(lambda: stage.engine.leasing.ring(channel, due_ms))
+    assert list(leases(alice)) == ["alive", "dead"]
+    assert alice.result(Renew(alice.request(), number, tokens[0])) == {"ttl_ms": TTL_MS}
+    until_last(stage, 1)
+    assert list(leases(alice)) == ["alive"]
 
 
 def test_two_leases_lapse_each_in_its_time(stage: Stage, time: Time) -> None:

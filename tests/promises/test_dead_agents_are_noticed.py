@@ -165,12 +165,13 @@ def test_a_take_over_fences_the_old_holder(place: Home) -> None:
 
 def test_who_waits_is_next(place: Home) -> None:
     reader = Reader(place.start())
-    with agent(place.url, "a") as first, agent(place.url, "b", "wait") as second:
+    with agent(place.url, "a") as first:
         token = token_of(first)
-        reader.until_written_by("a")
-        first.kill()
-        reader.until_lapsed(token)
-        assert token_of(second) > token
-        reader.until_written_by("b")
+        with agent(place.url, "b", "wait") as second:
+            reader.until_written_by("a")
+            first.kill()
+            reader.until_lapsed(token)
+            assert token_of(second) > token
+            reader.until_written_by("b")
     lapse = reader.writers.index("")
     assert set(reader.writers[:lapse]) == {"a"} and set(reader.writers[lapse + 1 :]) == {"b"}
