@@ -249,6 +249,11 @@ class Session:
 
     # --- rows ---------------------------------------------------------------------------------------------
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether only the journal knows of some changes."""
+        return bool(self._written)
+
     def rows(self, assigned: int) -> dict[bytes, bytes | None]:
         """What has changed since this was asked last, to be written with a move; all as of `assigned`."""
         written, self._written = self._written, set()

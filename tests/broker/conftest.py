@@ -8,6 +8,7 @@ from outlast_broker import clock
 from outlast_broker.lmdb_log import LmdbLog
 
 from tests.broker.stage import Stage, Time
+from tests.support.broker import Broker, RawClient, running_broker
 
 
 @pytest.fixture
@@ -53,3 +54,39 @@ def restarting(
         return staged(LmdbLog(tmp_path, 1 << 26), journal_age_ms=0)
 
     return start
+
+
+# --- over a real socket -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    """One broker for all tests of a module; each has a channel of its own name."""
+    with running_broker(channels_per_connection=3) as broker:
+        yield broker
+
+
+@pytest.fixture
+def room(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)
+
+
+@pytest.fixture
+def alice(broker: Broker) -> Iterator[RawClient]:
+    alice = broker.client("alice", producer=(7, 2))
+    yield alice
+    alice.close()
+
+
+@pytest.fixture
+def number(alice: RawClient, room: str) -> int:
+    return alice.open(room).number
+
+
+@pytest.fixture
+def ten(alice: RawClient, number: int) -> int:
+    """The channel with records 1 to 10, in batches of two."""
+    alice.send(*[alice.publishing(number, f"{2 * at + 1}", f"{2 * at + 2}") for at in range(5)])
+    for request in range(alice.request() - 5, alice.request() - 1):
+        alice.answer_to(request)
+    return number

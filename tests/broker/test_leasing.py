@@ -10,10 +10,21 @@ from outlast_broker.lease import LEASE_ROW, TOKENS_PER_LIFE
 from outlast_broker.retention import Retention
 from outlast_protocol import ErrorCode, ProtocolError, Record
 from outlast_protocol.batch import encode_labelled
-from outlast_protocol.frames import UNCONDITIONAL, Delete, Deliver, Error, Publish, Published, Reply
+from outlast_protocol.frames import (
+    UNCONDITIONAL,
+    Delete,
+    Deliver,
+    Error,
+    Lease,
+    Leases,
+    Publish,
+    Published,
+    Release,
+    Renew,
+    Reply,
+)
 from outlast_protocol.limits import LEASE_MS_MAX, LEASES_MAX
 from outlast_protocol.operations import MessageState, Op, Operation
-from outlast_protocol.session_frames import Lease, Leases, Release, Renew
 
 from tests.broker.stage import Actor, Stage, Time
 

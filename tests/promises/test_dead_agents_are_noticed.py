@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from outlast_protocol import Record
 from outlast_protocol.batch import encode_labelled, read_records
-from outlast_protocol.frames import UNCONDITIONAL, Deliver, Publish
+from outlast_protocol.frames import UNCONDITIONAL, Deliver, Leases, Publish
 from outlast_protocol.operations import MessageState, Op, Operation
-from outlast_protocol.session_frames import Leases
 
 from tests.support.agent import LEASE, ROOM, TTL_S, agent, said, token_of
 from tests.support.broker import BrokerProcess, RawClient

@@ -1,8 +1,8 @@
 """Everything that can go wrong, as types (PROTOCOL.md section 8).
 
 `OutlastError` is the base. What the broker refuses arrives as the subclass for its code, or as `Refused`;
-what the client itself says (`BufferFull`, `TooLarge`, `ConnectFailed`, `ConnectionLost`, `Closed`,
-`Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
+what the client itself says (`BufferFull`, `TooLarge`, `ClaimHeld`, `ConnectFailed`, `ConnectionLost`,
+`Closed`, `Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ class SequenceGap(Refused):
 
 
 class Fenced(Refused):
-    """Somebody newer writes here: a newer epoch of this producer, or the holder of a newer lease.
+    """Somebody newer is at it: a newer epoch of this producer, or the holder of a newer lease or claim.
 
-    `token` is the highest that the channel has given, 0 when the producer's epoch is the reason.
+    `token` is the highest that the channel has given, of a claim the one in force; 0 when there is none, and when the
+    producer's epoch is the reason.
     """
 
     @property
@@ -181,11 +182,41 @@ class NotANumber(Refused):
 
 
 class LeaseHeld(Refused):
-    """Somebody else has the lease: `holder` is the client id, `retry_after_ms` what is left of it."""
+    """Somebody else has the lease: `holder` is the client id.
+
+    It lapses in `retry_after` seconds, unless it is renewed.
+    """
 
     @property
     def holder(self) -> str:
         return self._text("holder")
+
+    @property
+    def retry_after(self) -> float:
+        return self.retry_after_ms / 1000
+
+
+class ClaimHeld(OutlastError):
+    """Somebody else is at it: `holder` is the client id, `attempt` counts the grants, this one included.
+
+    `retry_after` is in how many seconds the claim lapses, unless it is extended.
+    """
+
+    code = "claim_held"
+    retryable = True
+    advice = "wait `retry_after`, or claim with wait=True"
+
+    @property
+    def holder(self) -> str:
+        return self._text("holder")
+
+    @property
+    def attempt(self) -> int:
+        return self._number("attempt")
+
+    @property
+    def retry_after(self) -> float:
+        return self.retry_after_ms / 1000
 
 
 class LimitExceeded(Refused):
@@ -193,7 +224,10 @@ class LimitExceeded(Refused):
 
 
 class TooLarge(LimitExceeded):
-    """What was published cannot be one batch, whatever else is waiting. Nothing was sent."""
+    """What was published cannot be one batch, whatever else is waiting, or a claim's result is too long.
+
+    Nothing was sent.
+    """
 
     code = "too_large"
     advice = "split the data, or store it elsewhere and publish where it is"
@@ -240,6 +274,20 @@ class Closed(OutlastError):
 
     code = "closed"
     advice = "keep the client open until everything is acknowledged"
+
+
+class NotAnswered(OutlastError):
+    """Nobody has answered in time. `request` is its number, 0 when not even its acknowledgement came.
+
+    It stays open: it may still be answered, and be done.
+    """
+
+    code = "not_answered"
+    advice = "wait on with channel.outcome(request), or withdraw it with channel.reject(request, why)"
+
+    @property
+    def request(self) -> int:
+        return self._number("request")
 
 
 class Violation(OutlastError):

@@ -13,7 +13,7 @@ from random import random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from outlast_protocol import Data, Headers, session_frames
+from outlast_protocol import Data, Headers, frames
 from outlast_protocol.limits import LEASE_MS_MAX, LEASE_NAME_BYTES_MAX
 
 from .errors import Fenced, LeaseHeld, OutlastError
@@ -22,7 +22,7 @@ from .records import Ack, Message
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .link import Link
+    from .link import Answer, Link
     from .outbox import Lane, Outbox
 
 LEASE_MS_MIN = 1_000
@@ -142,12 +142,8 @@ class Lease:
     async def _granted(self) -> Mapping[str, Any]:
         """What the broker grants. Asks again as long as it is worth it."""
         while True:
-            asking = asyncio.get_running_loop().create_task(self._ask())
             try:
-                return await asyncio.shield(asking)
-            except asyncio.CancelledError:
-                asking.add_done_callback(self._give_back)
-                raise
+                return await self._ask()
             except OutlastError as error:
                 self._refusal = error if isinstance(error, LeaseHeld) else self._refusal
                 if not self._terms.wait or not error.retryable:
@@ -159,19 +155,19 @@ class Lease:
         name, ttl_ms, take_over = self.name, self._terms.ttl_ms, self._terms.take_over
         reply = await self._way.link.call_in(
             self._channel.name,
-            lambda request, number: session_frames.Lease(request, number, name, ttl_ms, take_over, self._nonce),
+            lambda request, number: frames.Lease(request, number, name, ttl_ms, take_over, self._nonce),
             create=True,
+            unheard=self._give_back,
         )
         return reply.result
 
-    def _give_back(self, asking: asyncio.Future[Mapping[str, Any]]) -> None:
+    def _give_back(self, answer: Answer) -> None:
         """Nobody waits for it any more: what is granted now must not have to lapse."""
-        if asking.cancelled() or asking.exception() is not None:
-            return
-        link, token = self._way.link, asking.result()["token"]
+        link = self._way.link
         life = link.life(self._channel.name)
-        if life is not None:
-            link.request(lambda request: session_frames.Release(request, life.number, token), lambda answer: None)
+        if life is not None and isinstance(answer, frames.Reply):
+            token: int = answer.result["token"]
+            link.request(lambda request: frames.Release(request, life.number, token), lambda answer: None)
 
     async def release(self) -> None:
         """Waits for what was published under the lease, then gives it back. Messages that it leaves open are closed.
@@ -191,7 +187,7 @@ class Lease:
     async def _hand_in(self) -> None:
         if self.is_held:
             await self._way.link.call_in(
-                self._channel.name, lambda request, number: session_frames.Release(request, number, self._token)
+                self._channel.name, lambda request, number: frames.Release(request, number, self._token)
             )
 
     # --- keeping it ---------------------------------------------------------------------------------------
@@ -208,7 +204,7 @@ class Lease:
         while True:
             try:
                 await self._way.link.call_in(
-                    self._channel.name, lambda request, number: session_frames.Renew(request, number, self._token)
+                    self._channel.name, lambda request, number: frames.Renew(request, number, self._token)
                 )
                 return
             except OutlastError as error:
