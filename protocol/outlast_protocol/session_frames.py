@@ -117,11 +117,14 @@ class Presence(NamedTuple):
 
 
 class Lease(NamedTuple):
+    """Sent again under the same `nonce` it is answered as it was the first time; 0 is none."""
+
     request: int
     number: int
     lease: str
     ttl_ms: int
     take_over: bool = False
+    nonce: int = 0
 
 
 class Renew(NamedTuple):

@@ -55,6 +55,12 @@ def test_data_as_one_message(url: str) -> None:
     assert told(url, "grow-data") == [("whole", "answer", "folded")]
 
 
+def test_under_a_lease(url: str) -> None:
+    done = shell.run("pub", "grow-lease", "whole", "--message", "answer", "--lease", "writer", url=url)
+    assert (done.code, done.err) == (0, "")
+    assert told(url, "grow-lease") == [("whole", "answer", "folded")]
+
+
 @pytest.mark.parametrize("other", [["--json"], ["--name", "x"], ["--if-offset", "0"], ["--ephemeral"]])
 def test_what_does_not_go_with_it(url: str, other: list[str]) -> None:
     done = shell.call("pub", "ch", "1", "--message", "answer", *other, url=url)

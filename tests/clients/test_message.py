@@ -22,7 +22,14 @@ Said = list[tuple[Operation | None, Any]]
 
 
 class Lease:
-    token = 7
+    """One that is held until `over` is set."""
+
+    over = False
+
+    def fence(self) -> int:
+        if self.over:
+            raise outlast.Fenced("the lease is over")
+        return 7
 
 
 def said(publish: Publish) -> Said:
@@ -375,6 +382,18 @@ async def test_under_a_lease_every_publish_is_fenced(broker: FakeBroker) -> None
         closing = asyncio.create_task(message.complete())
         await line.publish(7, fence=7)
         await closing
+
+
+@scenario
+async def test_when_the_lease_is_over_nothing_is_sent_any_more(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        lease = Lease()
+        message = await open_one(client, line, lease=lease)
+        lease.over = True
+        with pytest.raises(outlast.Fenced):
+            message.append_nowait("a")
+        await raises(outlast.Fenced, message.append("b"), leave(message, None))
+        await line.expect_nothing()
 
 
 @scenario

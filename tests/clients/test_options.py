@@ -6,7 +6,7 @@ from typing import Any
 
 import outlast
 import pytest
-from outlast.options import check_channel_name, check_whole, ttl_ms_from
+from outlast.options import check_channel_name, check_name, check_whole, ttl_ms_from
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,19 @@ def test_ttl_out_of_bounds(ttl: float) -> None:
 def test_ttl_of_another_kind(ttl: Any) -> None:
     with pytest.raises(TypeError, match="expected seconds"):
         ttl_ms_from(ttl)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [
+        ("", ValueError, "a lease's name has 1 to 8 bytes of UTF-8, not 0"),
+        ("ü" * 5, ValueError, "not 10"),
+        ("a\x7f", ValueError, "no control characters"),
+        ("\ud800", ValueError, "lone surrogate"),
+        (b"writer", TypeError, "a lease's name is text, not bytes"),
+    ],
+)
+def test_names(name: object, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        check_name("a lease's name", name, 8)
+    assert check_name("a lease's name", "üüüü", 8) == "üüüü"

@@ -19,9 +19,9 @@ BOUNDS = Bounds("agent", batch_bytes=1_000, batch_records=100)
 PACE = Pace(100, 10_000)
 
 
-def entry(*datas: Data, if_offset: int | None = None, alone: bool = False) -> Entry[str]:
+def entry(*datas: Data, if_offset: int | None = None, alone: bool = False, fence: int = 0) -> Entry[str]:
     rows = [make_row(data, None, None) for data in datas]
-    return Entry(rows, "+".join(map(str, datas)), if_offset, alone)
+    return Entry(rows, "+".join(map(str, datas)), if_offset, alone, Tie(fence=fence))
 
 
 def publisher(*entries: Entry[str]) -> Publisher[str]:
@@ -208,6 +208,16 @@ def test_what_a_message_counts_for_while_it_waits() -> None:
     one, two = entry("x" * 100), entry("x" * 100, "")
     assert 100 + HELD_BYTES <= one.held_bytes <= 110 + HELD_BYTES
     assert 100 + 2 * HELD_BYTES <= two.held_bytes <= 120 + 2 * HELD_BYTES
+
+
+def test_what_is_under_one_token_goes_alone_and_is_found_until_it_is_settled() -> None:
+    made = publisher(entry("a", fence=7), entry("b", fence=7), entry("c"), entry("d", fence=8))
+    for fence, names in ((7, ["a", "b"]), (0, ["c"]), (8, ["d"])):
+        outgoing = sent(made)
+        last = made.last_under(fence)
+        assert outgoing.fence == fence and last is not None and last.ticket == names[-1]
+        assert tickets(made.acknowledged()) == names
+        assert made.last_under(fence) is None
 
 
 # --- what is said of growing messages -----------------------------------------------------------------------------

@@ -127,6 +127,36 @@ async def refuse(channel: outlast.Channel, seen: outlast.Channel, message: outla
     assert (view.state, len(view.content)) == ("error", 600_000)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_messages_under_a_lease_go_to_its_next_holder(loop: str) -> None:
+    with running_broker() as broker:
+        tell(hand_on, f"outlast+unix://{broker.path}", loop)
+
+
+async def hand_on(url: str) -> None:
+    async with connect(url, client_id="first") as first, connect(url, client_id="second") as second:
+        channel, screen = second.channel("c"), Screen()
+        async with channel.attach(start="earliest") as session:
+            async with first.channel("c").lease("writer") as lease:
+                message = lease.message(name="answer", data="To be")
+                await message.flush()
+            await screen.follow(session, lambda: screen.states.get(message.id) == "interrupted")
+            async with channel.lease("writer") as lease:
+                again = await channel.adopt(message.id, lease=lease)
+                assert again.content == "To be"
+                await again.append(" or not")
+                async with first.channel("c").lease("writer", take_over=True) as newest:
+                    with pytest.raises(outlast.Fenced):
+                        await again.append(" a zombie")
+                    with pytest.raises(outlast.Fenced):
+                        await again.complete()
+                    async with await first.channel("c").adopt(again, lease=newest) as last:
+                        assert last.content == "To be or not"
+                        await last.append(" to be")
+            await screen.follow(session, lambda: screen.states.get(message.id) == "complete")
+            assert screen.shown == {message.id: "To be or not to be"}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_texts_have_no_hole_and_no_repeat_through_cut_connections(seed: int) -> None:
     with running_broker() as broker:

@@ -19,6 +19,7 @@ from tests.support.broker import PATIENCE_S, broker_process, running_broker, soc
 from tests.support.tree import ROOT
 
 EXAMPLES = ROOT / "examples"
+STEPS = int((EXAMPLES / "lease.py").read_text().split("STEPS = ")[1].split()[0])
 TOKENS = (EXAMPLES / "agent.py").read_text().split('"""\\\n')[1].split('"""')[0].split()
 
 
@@ -70,6 +71,23 @@ def test_receipts(path: str) -> None:
         shown = [line for line in said[2:-1] if line.startswith("phone")]
         assert shown == ["phone: The build is done.", "phone: Shall I deploy it?"]
         assert f"agent: {first + 1} is read" in said
+
+
+def test_who_waits_for_the_lease_goes_on_where_the_other_was_killed() -> None:
+    with running_broker() as broker, example("lease.py", broker.path, "work") as first:
+        one = f"agent-{first.pid}"
+        assert lines(first.stdout, 2) == [f"{one}: waits for the lease", f"{one}: has the lease"]
+        with example("lease.py", broker.path, "work") as second:
+            other = f"agent-{second.pid}"
+            assert lines(second.stdout, 1) == [f"{other}: waits for the lease"]
+            first.kill()
+            assert finish(second) == [f"{other}: has the lease", f"{other}: all {STEPS} steps are done"]
+        reader = broker.client("reader")
+        reader.subscribe(reader.open("work").number)
+        records = reader.records(STEPS + 1)
+    [lapse] = [record for record in records if record.operation is not None]
+    steps = [(record.client_id, record.decoded()) for record in records if record is not lapse]
+    assert steps == [(one if step < lapse.offset else other, step) for step in range(1, STEPS + 1)]
 
 
 def test_two_ways(path: str) -> None:

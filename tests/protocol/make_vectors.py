@@ -124,6 +124,7 @@ VARIANTS: dict[str, Frame] = {
     "counts change": Presence(9, 20_000, 1),
     "a snapshot begins": Presence(9, 3, 1, MEMBER_ROWS, snapshot=True, more=True),
     "take it over": Lease(23, 9, "Zoë ✍", 3_600_000, take_over=True),
+    "a lease with a nonce": Lease(23, 9, "writer", 10_000, nonce=U64_MAX),
     "nothing came of it": Settle(28, 9, "charge:42", U64_MAX),
     "after and limit of claims": Claims(31, "session:42", "charge:42", 1_000),
     "the state as it is": Reply(17, {"last": U64_MAX, "state": STATE_ROWS}),

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from codecs import getincrementaldecoder
 from collections.abc import Mapping
+from typing import Any
 
 import click
-from outlast import BufferFull, Client, MessageWriter
+from outlast import BufferFull, Channel, Client, Lease, MessageWriter
 
 from .background import in_background
 from .exits import Exit, Failure
-from .session import channel_of
 
 STDIN = 0
 CHUNK_BYTES = 65_536
 
 
-async def write(client: Client, channel: str, name: str, headers: Mapping[str, str], source: str | int) -> int:
+async def write(client: Client, target: Channel | Lease, labels: Mapping[str, Any], source: str | int) -> int:
     """`source` is the text itself, or a descriptor to read it from; what is not UTF-8 there is replaced."""
     try:
-        async with channel_of(client, channel).message(name=name, headers=headers) as message:
+        async with target.message(**labels) as message:
             if isinstance(source, str):
                 await message.append(source)
             else:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "answer": (".ask", "answer"),
     "channels": (".channels", "channels"),
     "cursors": (".cursors", "cursors"),
+    "leases": (".leases", "leases"),
     "presence": (".presence", "presence"),
     "state": (".state", "state"),
     "claims": (".claims", "claims"),

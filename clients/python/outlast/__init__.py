@@ -70,6 +70,7 @@ from .errors import (
 )
 from .growing import Assembly, Content, GrowingMessage
 from .inbox import Cancellation, Inbox, Request
+from .lease import Lease, LeaseInfo
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .message import MessageWriter
 from .presence import Membership, Presence, PresenceWatch
@@ -112,7 +113,9 @@ __all__ = [
     "Headers",
     "Inbox",
     "Increment",
+    "Lease",
     "LeaseHeld",
+    "LeaseInfo",
     "LimitExceeded",
     "Member",
     "MemberChanged",

@@ -14,6 +14,7 @@ from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from . import lease as leasing
 from .answers import Answers
 from .attachment import AttachFeed, Attachment
 from .backoff import Pace
@@ -23,8 +24,9 @@ from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
 from .growing import Content, GrowingMessage
 from .inbox import Inbox, kinds_of
+from .lease import Lease, LeaseInfo, Way
 from .link import Link
-from .message import Leased, MessageWriter, Named, Way, adopted, amended, check_kind, opening, read_message
+from .message import Leased, MessageWriter, Named, Voice, adopted, amended, check_kind, opening, read_message
 from .options import check_whole, ttl_ms_from
 from .outbox import Lane, Outbox
 from .presence import Presence
@@ -77,19 +79,20 @@ class Channel:
         headers: Headers | None = None,
         if_offset: int | None = None,
         ttl: float | None = None,
+        lease: Lease | None = None,
     ) -> Ack:
         """Returns when the message is on disk, over as many connections as that takes.
 
         `data` is bytes, text or a JSON value, and arrives as that. With `if_offset` it is stored only if
         that is the channel's last offset, else OffsetMismatch says the last one. Messages published while
-        an acknowledgement is outstanding go together in one batch. `ttl` seconds after it was accepted nobody is
-        given it any more; its offset stays.
+        an acknowledgement is outstanding go together in one batch. With `lease` it is stored only while that is
+        held, else Fenced is raised. `ttl` seconds after it was accepted nobody is given it any more; its offset stays.
 
         Cancelling this call does not withdraw a message that may have been sent. Raises TooLarge, and
         BufferFull if the client was made with when_full="raise".
         """
         row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
-        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset)))
+        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset), fence=_fence(lease)))
 
     def publish_nowait(
         self,
@@ -99,6 +102,7 @@ class Channel:
         headers: Headers | None = None,
         if_offset: int | None = None,
         ttl: float | None = None,
+        lease: Lease | None = None,
     ) -> asyncio.Future[Ack]:
         """As `publish`, but returns at once; the future gets the Ack, or the error.
 
@@ -106,9 +110,11 @@ class Channel:
         nobody looks at is logged by asyncio.
         """
         row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
-        return self._outbox.offer(self._lane, (row,), _condition(if_offset))
+        return self._outbox.offer(self._lane, (row,), _condition(if_offset), fence=_fence(lease))
 
-    async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
+    async def publish_many(
+        self, messages: Iterable[Data | Message], *, if_offset: int | None = None, lease: Lease | None = None
+    ) -> Ack:
         """Stores all messages in one atomic batch, or none. The Ack's `offsets` are theirs, in order.
 
         At least one message; TooLarge when they do not fit into one batch (1 MiB, 65,535 messages).
@@ -119,7 +125,8 @@ class Channel:
         rows = [_row(message) for message in messages]
         if not rows:
             raise ValueError("publish_many needs at least one message")
-        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True))
+        fence = _fence(lease)
+        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True, fence=fence))
 
     # --- messages that grow -------------------------------------------------------------------------------
 
@@ -136,7 +143,7 @@ class Channel:
         `data` is its beginning, and says whether it is text or bytes. Under a lease it belongs to that: who takes
         the lease over may go on with it. At most 1,000,000 bytes.
         """
-        return opening(self._way(lease), name, headers, data)
+        return opening(self._voice(lease), name, headers, data)
 
     async def adopt(self, message_id: Where | Named, *, lease: Leased | None = None) -> MessageWriter:
         """Goes on writing a message that is open, or was interrupted. Its `content` is what it holds already.
@@ -144,7 +151,7 @@ class Channel:
         Raises MessageClosed when it is neither, ForeignMessage when it belongs to somebody else, UnknownMessage,
         UnknownChannel, and StaleEpoch for a position of an earlier life.
         """
-        return await adopted(self._way(lease), await self.get_message(message_id))
+        return await adopted(self._voice(lease), await self.get_message(message_id))
 
     async def get_message(self, message_id: Where | Named) -> GrowingMessage:
         """A growing message as it stands. Raises UnknownMessage, UnknownChannel and StaleEpoch."""
@@ -154,14 +161,14 @@ class Channel:
     async def replace(self, message_id: Where | Named, data: Content, *, lease: Leased | None = None) -> Ack:
         """Gives a message, open or closed, new content. Raises UnknownMessage, MessageClosed and ForeignMessage."""
         check_kind(data, data)
-        return await amended(self._way(lease), message_id, Op.REPLACE, data)
+        return await amended(self._voice(lease), message_id, Op.REPLACE, data)
 
     async def remove(self, message_id: Where | Named, *, lease: Leased | None = None) -> Ack:
         """Takes a message's content away for ever. Raises UnknownMessage, MessageClosed and ForeignMessage."""
-        return await amended(self._way(lease), message_id, Op.REMOVE, b"")
+        return await amended(self._voice(lease), message_id, Op.REMOVE, b"")
 
-    def _way(self, lease: Leased | None) -> Way:
-        return Way(self._outbox, self._lane, lease)
+    def _voice(self, lease: Leased | None) -> Voice:
+        return Voice(self._outbox, self._lane, lease)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -395,6 +402,34 @@ class Channel:
         offset: int = reply.result["offset"]
         return offset
 
+    # --- leases -------------------------------------------------------------------------------------------
+
+    def lease(
+        self,
+        name: str,
+        *,
+        ttl: float = 10.0,
+        wait: bool = False,
+        timeout: float | None = None,
+        take_over: bool = False,
+    ) -> Lease:
+        """The right to write under this name: `async with channel.lease("writer") as lease`.
+
+        It is renewed by itself, and lapses `ttl` seconds (1 to 3,600) after this process stopped doing so: then the
+        messages that it left open are closed as interrupted, and whoever writes under it gets Fenced.
+
+        Entering it raises LeaseHeld while somebody else has it. With `wait` it waits until it is free; with `take_over`
+        it takes it away, and what was opened under it belongs to the new holder. `timeout` seconds bound the asking.
+        """
+        way = Way(self._link, self._outbox, self._lane)
+        return Lease(self, way, leasing.terms(name, ttl, wait, timeout, take_over))
+
+    async def leases(self) -> AsyncIterator[LeaseInfo]:
+        """The leases that are held, in the byte order of their names. Raises UnknownChannel."""
+        result = await self._ask(lambda request: frames.Leases(request, self.name))
+        for row in result["leases"]:
+            yield leasing.info_from(row)
+
     # --- claims -------------------------------------------------------------------------------------------
 
     def claim(self, key: str, *, ttl: float = 30.0, wait: bool = False, timeout: float | None = None) -> Claim:
@@ -491,6 +526,10 @@ def _row(message: Data | Message) -> Row:
     if isinstance(message, Message):
         return make_row(message.data, message.name, message.headers, ttl_ms=ttl_ms_from(message.ttl))
     return make_row(message, None, None)
+
+
+def _fence(lease: Lease | None) -> int:
+    return 0 if lease is None else lease.fence()
 
 
 def _condition(if_offset: int | None) -> int | None:

@@ -34,10 +34,11 @@ _log = logging.getLogger("outlast")
 
 
 class Leased(Protocol):
-    """A lease under which is written: `token` goes with every publish."""
+    """A lease under which is written."""
 
-    @property
-    def token(self) -> int: ...
+    def fence(self) -> int:
+        """The token that goes with every publish. Raises Fenced when the lease is over."""
+        ...
 
 
 class Named(Protocol):
@@ -50,7 +51,7 @@ class Named(Protocol):
     def epoch(self) -> int | None: ...
 
 
-class Way(NamedTuple):
+class Voice(NamedTuple):
     """How a channel's publishes go out, and under which lease."""
 
     outbox: Outbox
@@ -58,7 +59,7 @@ class Way(NamedTuple):
     lease: Leased | None = None
 
     def tie(self, anchor: Anchor) -> Tie:
-        fence = 0 if self.lease is None else self.lease.token
+        fence = 0 if self.lease is None else self.lease.fence()
         return Tie(fence=fence, anchor=anchor, late=not anchor.offset)
 
 
@@ -73,9 +74,9 @@ class MessageWriter:
     `cancel` and `fail`: a text never has a hole. Such a message is closed as `error` when the block is left.
     """
 
-    def __init__(self, way: Way, anchor: Anchor, content: Content, opening: Row | None = None) -> None:
+    def __init__(self, voice: Voice, anchor: Anchor, content: Content, opening: Row | None = None) -> None:
         self.content = content
-        self._way = way
+        self._voice = voice
         self._anchor = anchor
         self._opening = opening
         self._latest: Ticket | None = None
@@ -111,8 +112,8 @@ class MessageWriter:
         """
         row = self._piece(data)
         await self._open()
-        way = self._way
-        ticket = self._latest = await way.outbox.admit(way.lane, (row,), tie=way.tie(self._anchor))
+        voice = self._voice
+        ticket = self._latest = await voice.outbox.admit(voice.lane, (row,), tie=voice.tie(self._anchor))
         return await asyncio.shield(ticket)
 
     def append_nowait(self, data: Content) -> asyncio.Future[Ack]:
@@ -122,8 +123,8 @@ class MessageWriter:
         """
         row = self._piece(data)
         self._open_nowait()
-        way = self._way
-        self._latest = way.outbox.offer(way.lane, (row,), tie=way.tie(self._anchor))
+        voice = self._voice
+        self._latest = voice.outbox.offer(voice.lane, (row,), tie=voice.tie(self._anchor))
         return self._latest
 
     async def flush(self) -> None:
@@ -163,18 +164,20 @@ class MessageWriter:
         row, self._opening = self._opening, None
         if row is None:
             return
-        way = self._way
+        voice = self._voice
         try:
-            self._latest = await way.outbox.admit(way.lane, (row,), tie=way.tie(self._anchor)._replace(late=False))
+            self._latest = await voice.outbox.admit(
+                voice.lane, (row,), tie=voice.tie(self._anchor)._replace(late=False)
+            )
         except BaseException:
             self._opening = row
             raise
 
     def _open_nowait(self) -> None:
-        way = self._way
+        voice = self._voice
         if self._opening is not None:
-            tie = way.tie(self._anchor)._replace(late=False)
-            self._latest = way.outbox.offer(way.lane, (self._opening,), tie=tie)
+            tie = voice.tie(self._anchor)._replace(late=False)
+            self._latest = voice.outbox.offer(voice.lane, (self._opening,), tie=tie)
             self._opening = None
 
     # --- closing ------------------------------------------------------------------------------------------
@@ -196,8 +199,8 @@ class MessageWriter:
         if self._state is not None:
             raise self._closed()
         await self._open()
-        way, row = self._way, make_row(_shortened(reason), operation=self._operation(Op.CLOSE, state))
-        ticket = self._latest = way.outbox.offer(way.lane, (row,), tie=way.tie(self._anchor), always=True)
+        voice, row = self._voice, make_row(_shortened(reason), operation=self._operation(Op.CLOSE, state))
+        ticket = self._latest = voice.outbox.offer(voice.lane, (row,), tie=voice.tie(self._anchor), always=True)
         self._state = state
         try:
             return await asyncio.shield(ticket)
@@ -238,29 +241,29 @@ class MessageWriter:
             _log.warning("%r is not closed on disk as %s: %s", self, state.name.lower(), failure or "no answer yet")
 
 
-def opening(way: Way, name: str | None, headers: Headers | None, data: Content) -> MessageWriter:
+def opening(voice: Voice, name: str | None, headers: Headers | None, data: Content) -> MessageWriter:
     """A message that is opened with its first use. Raises TypeError and ValueError."""
     check_kind(data, data)
-    return MessageWriter(way, Anchor(), data, make_row(data, name, headers, Operation(Op.OPEN)))
+    return MessageWriter(voice, Anchor(), data, make_row(data, name, headers, Operation(Op.OPEN)))
 
 
-async def adopted(way: Way, view: GrowingMessage) -> MessageWriter:
+async def adopted(voice: Voice, view: GrowingMessage) -> MessageWriter:
     """The writer of a message that is open, or interrupted and opened again by this. Raises MessageClosed."""
     anchor = Anchor(view.id, view.epoch, view.place)
     if view.state == "interrupted":
         row = make_row(view.content[:0], operation=Operation(Op.REOPEN, view.id))
-        await (await way.outbox.admit(way.lane, (row,), tie=way.tie(anchor)))
+        await (await voice.outbox.admit(voice.lane, (row,), tie=voice.tie(anchor)))
     elif not view.is_open:
         text = f"message {view.id} is {view.state}: only open and interrupted ones go on"
         raise MessageClosed(text, detail={"message": view.id, "state": view.state})
-    return MessageWriter(way, anchor, view.content)
+    return MessageWriter(voice, anchor, view.content)
 
 
-async def amended(way: Way, message: Where | Named, op: Op, data: Content) -> Ack:
+async def amended(voice: Voice, message: Where | Named, op: Op, data: Content) -> Ack:
     """Replaces or removes a message, perhaps a closed one."""
     offset, epoch = read_message(message)
     row = make_row(data, operation=Operation(op, offset))
-    return await (await way.outbox.admit(way.lane, (row,), tie=way.tie(Anchor(offset, epoch))))
+    return await (await voice.outbox.admit(voice.lane, (row,), tie=voice.tie(Anchor(offset, epoch))))
 
 
 def read_message(message: Where | Named) -> tuple[int, int | None]:

@@ -86,6 +86,18 @@ def check_channel_name(name: object) -> str:
     return name
 
 
+def check_name(what: str, name: object, bytes_max: int) -> str:
+    """`name` if it is so many bytes of UTF-8 at most, without control characters. `what`: as in "a lease's name"."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is text, not {type(name).__name__}")
+    size = _utf8_bytes(what, name)
+    if not 1 <= size <= bytes_max:
+        raise ValueError(f"{what} has 1 to {bytes_max} bytes of UTF-8, not {size}")
+    if any(letter < "\x20" or letter == "\x7f" for letter in name):
+        raise ValueError(f"{what} has no control characters: {name!r}")
+    return name
+
+
 def _check_client_id(client_id: object) -> None:
     if not isinstance(client_id, str):
         raise TypeError(f"client_id is {type(client_id).__name__}, expected text")

@@ -18,7 +18,16 @@ from outlast_protocol.frames import Frame, Publish
 
 from .backoff import Pace
 from .delivery import PublishedAck
-from .errors import BufferFull, Closed, ConnectionLost, OutlastError, StaleEpoch, UnknownChannel, UnknownMessage
+from .errors import (
+    BufferFull,
+    Closed,
+    ConnectionLost,
+    Fenced,
+    OutlastError,
+    StaleEpoch,
+    UnknownChannel,
+    UnknownMessage,
+)
 from .link import Acked, Answer, Life, Link
 from .publisher import Entry, Outgoing, Publisher, Tie, check_size
 from .records import Ack
@@ -32,7 +41,7 @@ _log = logging.getLogger("outlast")
 class Lane:
     """One channel's way out."""
 
-    __slots__ = ("name", "opening", "publisher", "queued", "timer")
+    __slots__ = ("fenced", "name", "opening", "publisher", "queued", "timer")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,6 +49,8 @@ class Lane:
         self.opening = False
         self.queued = False
         self.timer: asyncio.TimerHandle | None = None
+        # By the token of a lease: who is told when a publish under it is fenced.
+        self.fenced: dict[int, Callable[[Fenced], None]] = {}
 
 
 class Outbox:
@@ -233,6 +244,8 @@ class Outbox:
         if error.retryable:
             _log.warning("publishing to %r waits: %s", lane.name, error)
             self._pump_later(lane, lane.publisher.not_before_ms - now_ms)
+        if isinstance(error, Fenced) and failed and failed[0].fence in lane.fenced:
+            lane.fenced[failed[0].fence](error)
         self._fail(lane, failed, error)
 
     def _pump_later(self, lane: Lane, delay_ms: float) -> None:
@@ -265,6 +278,11 @@ class Outbox:
             self._active.discard(lane)
 
     # --- the end ------------------------------------------------------------------------------------------
+
+    async def settled(self, lane: Lane, fence: int) -> None:
+        """Returns when nothing that was published under this token waits for its answer."""
+        while (entry := lane.publisher.last_under(fence)) is not None:
+            await asyncio.wait({entry.ticket})
 
     async def close(self, timeout: float) -> None:
         """Waits up to `timeout` seconds for acknowledgements, then fails what is left with Closed."""

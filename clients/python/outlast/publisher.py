@@ -228,6 +228,11 @@ class Publisher(Generic[Ticket]):
             return []
         return self._settle()
 
+    def last_under(self, fence: int) -> Entry[Ticket] | None:
+        """Of what was published under this token and is not settled, the entry that will be settled last."""
+        waiting = [*(self._outgoing.entries if self._outgoing else ()), *self._queue]
+        return next((entry for entry in reversed(waiting) if entry.fence == fence), None)
+
     def expel(self, epoch: int | None) -> list[Entry[Ticket]]:
         """Gives up what was made for another life of the channel than this one, None: for any. The rest waits on."""
         if self._outgoing is not None:
