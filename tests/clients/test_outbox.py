@@ -6,6 +6,7 @@ import asyncio
 
 import outlast
 import pytest
+from outlast.rows import make_row
 from outlast_protocol import ErrorCode, batch
 from outlast_protocol.frames import UNCONDITIONAL, GoAway, Open, Publish, Published
 
@@ -362,3 +363,18 @@ async def test_a_message_is_closed_whatever_else_waits(broker: FakeBroker) -> No
             publish = await line.publish(offset)
         assert [record.decoded() for record in batch.read_records(publish.batch)] == ["a", ""]
         await closing
+
+
+@scenario
+async def test_settled_waits_also_for_what_its_caller_has_cancelled(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        channel = client.channel("c")
+        outbox, lane = channel._outbox, channel._lane
+        outbox.offer(lane, [make_row("a")], fence=7).cancel()
+        settled = asyncio.create_task(outbox.settled(lane, 7))
+        await line.open()
+        publish = await line.expect(Publish, fence=7)
+        await line.expect_nothing()
+        assert not settled.done()
+        line.refuse(publish.request, ErrorCode.FENCED, token=8)
+        await settled

@@ -282,6 +282,10 @@ class Outbox:
     async def settled(self, lane: Lane, fence: int) -> None:
         """Returns when nothing that was published under this token waits for its answer."""
         while (entry := lane.publisher.last_under(fence)) is not None:
+            if entry.ticket.cancelled():
+                # Its caller has gone, and is told nothing; the publish itself is still on its way.
+                entry.ticket = self._loop.create_future()
+                entry.ticket.add_done_callback(lambda ticket: ticket.cancelled() or ticket.exception())
             await asyncio.wait({entry.ticket})
 
     async def close(self, timeout: float) -> None:
