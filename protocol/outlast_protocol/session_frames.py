@@ -35,7 +35,6 @@ class Attached(NamedTuple):
     through: int
     epoch: int
     first: int
-    last: int
     messages: list[int]
     state: list[Any]
     resync: str | None = None

@@ -45,7 +45,7 @@ async def answer(
     resync: str | None = None, **asked: Any,
 ) -> Attach:  # fmt: skip
     request = await line.expect(Attach, number=NUMBER, presence=False, **asked)
-    line.say(Attached(request.request, after, through, life, 1, through, list(messages), list(state), resync))
+    line.say(Attached(request.request, after, through, life, 1, list(messages), list(state), resync))
     return request
 
 

@@ -57,9 +57,10 @@ def path() -> Iterator[str]:
 
 
 def test_quickstart(path: str) -> None:
-    for offset in (2, 4):
+    said = ["complete 'Leave, come back, get exactly the rest.'", "6 {'tool': 'search', 'query': 'LMDB'}"]
+    for _ in range(2):
         with example("quickstart.py", path) as process:
-            assert finish(process) == [f"{offset} tool_call {{'tool': 'search', 'query': 'LMDB'}}"]
+            assert finish(process) == said
 
 
 def test_receipts(path: str) -> None:

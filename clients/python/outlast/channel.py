@@ -26,10 +26,11 @@ from .growing import Content, GrowingMessage
 from .inbox import Inbox, kinds_of
 from .lease import Lease, LeaseInfo, Way
 from .link import Link
-from .message import Leased, MessageWriter, Named, Voice, adopted, amended, check_kind, opening, read_message
+from .message import MessageWriter, Named, Voice, adopted, amended, check_kind, opening, read_message
 from .options import check_whole, ttl_ms_from
 from .outbox import Lane, Outbox
 from .presence import Presence
+from .publisher import Leased, fence_of
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .requests import Fields, Kind, Outcome, Reference, make_request, number_of
@@ -79,7 +80,7 @@ class Channel:
         headers: Headers | None = None,
         if_offset: int | None = None,
         ttl: float | None = None,
-        lease: Lease | None = None,
+        lease: Leased | None = None,
     ) -> Ack:
         """Returns when the message is on disk, over as many connections as that takes.
 
@@ -92,7 +93,7 @@ class Channel:
         BufferFull if the client was made with when_full="raise".
         """
         row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
-        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset), fence=_fence(lease)))
+        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset), fence=fence_of(lease)))
 
     def publish_nowait(
         self,
@@ -102,7 +103,7 @@ class Channel:
         headers: Headers | None = None,
         if_offset: int | None = None,
         ttl: float | None = None,
-        lease: Lease | None = None,
+        lease: Leased | None = None,
     ) -> asyncio.Future[Ack]:
         """As `publish`, but returns at once; the future gets the Ack, or the error.
 
@@ -110,10 +111,10 @@ class Channel:
         nobody looks at is logged by asyncio.
         """
         row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
-        return self._outbox.offer(self._lane, (row,), _condition(if_offset), fence=_fence(lease))
+        return self._outbox.offer(self._lane, (row,), _condition(if_offset), fence=fence_of(lease))
 
     async def publish_many(
-        self, messages: Iterable[Data | Message], *, if_offset: int | None = None, lease: Lease | None = None
+        self, messages: Iterable[Data | Message], *, if_offset: int | None = None, lease: Leased | None = None
     ) -> Ack:
         """Stores all messages in one atomic batch, or none. The Ack's `offsets` are theirs, in order.
 
@@ -125,7 +126,7 @@ class Channel:
         rows = [_row(message) for message in messages]
         if not rows:
             raise ValueError("publish_many needs at least one message")
-        fence = _fence(lease)
+        fence = fence_of(lease)
         return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True, fence=fence))
 
     # --- messages that grow -------------------------------------------------------------------------------
@@ -526,10 +527,6 @@ def _row(message: Data | Message) -> Row:
     if isinstance(message, Message):
         return make_row(message.data, message.name, message.headers, ttl_ms=ttl_ms_from(message.ttl))
     return make_row(message, None, None)
-
-
-def _fence(lease: Lease | None) -> int:
-    return 0 if lease is None else lease.fence()
 
 
 def _condition(if_offset: int | None) -> int | None:

@@ -241,9 +241,10 @@ class Lease:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
     ) -> Ack:
         """As `channel.publish`, and only if the lease is ours when it is stored. Raises Fenced."""
-        return await self._channel.publish(data, name=name, headers=headers, if_offset=if_offset, lease=self)
+        return await self._channel.publish(data, name=name, headers=headers, if_offset=if_offset, lease=self, ttl=ttl)
 
     def publish_nowait(
         self,
@@ -252,9 +253,10 @@ class Lease:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
     ) -> asyncio.Future[Ack]:
         """As `channel.publish_nowait`; the future gets Fenced when the lease is not ours any more."""
-        return self._channel.publish_nowait(data, name=name, headers=headers, if_offset=if_offset, lease=self)
+        return self._channel.publish_nowait(data, name=name, headers=headers, if_offset=if_offset, lease=self, ttl=ttl)
 
     async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
         """As `channel.publish_many`, and only if the lease is ours when they are stored. Raises Fenced."""

@@ -20,7 +20,7 @@ from outlast_protocol.position import OFFSET_MAX
 from .errors import MessageClosed, OutlastError
 from .growing import Content, GrowingMessage
 from .outbox import Lane, Outbox, Ticket
-from .publisher import Anchor, Tie
+from .publisher import Anchor, Leased, Tie, fence_of
 from .records import Ack
 from .rows import Row, make_row
 from .starts import Where, read_where
@@ -31,14 +31,6 @@ CLOSE_TIMEOUT_S = 1.0
 STAND_IN = OFFSET_MAX
 
 _log = logging.getLogger("outlast")
-
-
-class Leased(Protocol):
-    """A lease under which is written."""
-
-    def fence(self) -> int:
-        """The token that goes with every publish. Raises Fenced when the lease is over."""
-        ...
 
 
 class Named(Protocol):
@@ -59,8 +51,7 @@ class Voice(NamedTuple):
     lease: Leased | None = None
 
     def tie(self, anchor: Anchor) -> Tie:
-        fence = 0 if self.lease is None else self.lease.fence()
-        return Tie(fence=fence, anchor=anchor, late=not anchor.offset)
+        return Tie(fence=fence_of(self.lease), anchor=anchor, late=not anchor.offset)
 
 
 class MessageWriter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from outlast_protocol.batch import HEAD_BYTES
 from outlast_protocol.frames import UNCONDITIONAL
@@ -61,6 +61,16 @@ class Anchor:
         if not self.offset:
             self.offset, self.epoch = first, epoch
         self.place = max(self.place, last)
+
+
+class Leased(Protocol):
+    """A lease under which is published: `fence` gives its token, or raises Fenced once it is over."""
+
+    def fence(self) -> int: ...
+
+
+def fence_of(lease: Leased | None) -> int:
+    return 0 if lease is None else lease.fence()
 
 
 class Tie(NamedTuple):
