@@ -1,4 +1,4 @@
-"""An Outlast broker as a child process: `python -m bench.broker --data DIR [--retention-bytes N] [--profile FILE]`.
+"""An Outlast broker as a child process: `python -m bench.broker --data DIR`, and what --help says.
 
 Prints the port it listens on, then serves until SIGTERM.
 """
@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--retention-bytes", type=int, default=0)
+    parser.add_argument("--fold-after-ms", type=int, default=60_000)
     parser.add_argument("--profile", type=Path)
     options = parser.parse_args()
     machine.raise_file_limit()
@@ -30,6 +31,8 @@ def main() -> int:
         listen=(f"127.0.0.1:{options.port}",),
         data=options.data,
         retention=Retention(bytes=options.retention_bytes),
+        journal_age_ms=min(Config().journal_age_ms, options.fold_after_ms),
+        fold_after_ms=options.fold_after_ms,
     )
     if options.profile is None:
         return serve(config, tell_port)

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from . import gauge, machine
+from .asker import Asker
 from .gauge import Reading
 from .lane import Lane, percentile_ms
 from .link import Link, Load, Reader, Writer
@@ -36,6 +37,7 @@ class Run:
         self.lanes: list[Lane] = []
         self.writers: list[Writer] = []
         self.readers: list[Reader] = []
+        self.askers: list[Asker] = []
         self.server: Server
         # What the last restart took, from the start of the process until it listened.
         self.opening_s = 0.0
@@ -61,13 +63,13 @@ class Run:
         self.opening_s = perf_counter() - begin_s
 
     def _expect_ends(self) -> None:
-        for link in (*self.writers, *self.readers):
+        for link in (*self.writers, *self.readers, *self.askers):
             link.expected = True
 
     def _close(self) -> None:
-        for link in (*self.writers, *self.readers):
+        for link in (*self.writers, *self.readers, *self.askers):
             link.close()
-        self.writers, self.readers = [], []
+        self.writers, self.readers, self.askers = [], [], []
         for lane in self.lanes:
             lane.feeds.clear()
 
@@ -101,6 +103,13 @@ class Run:
         writers = [self.system.writer(self.load, share) for share in shares]
         await self.join(writers)
         return writers
+
+    async def ask(self, client_ids: Sequence[str]) -> list[Asker]:
+        """Connections of these clients for what is counted in requests."""
+        askers = [Asker(self.load, client_id) for client_id in client_ids]
+        self.askers += askers
+        await self._connect(askers, HANDSHAKES)
+        return askers
 
     async def join(self, writers: Sequence[Writer]) -> None:
         """Connects writers that a scenario has made itself."""

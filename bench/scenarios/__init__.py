@@ -5,9 +5,12 @@ from __future__ import annotations
 from types import ModuleType
 
 from . import (
+    attach,
     batch_publish,
     cursors,
     fanout,
+    folding,
+    growing,
     growth,
     idle,
     paced,
@@ -38,5 +41,8 @@ SCENARIOS: dict[str, ModuleType] = {
         growth,
         trimmed,
         cursors,
+        growing,
+        attach,
+        folding,
     )  # fmt: skip
 }

@@ -23,7 +23,7 @@ from ..walk import ACK, DELIVER, PUBLISHED, Frames, delivered
 
 _PUBLISH = Struct("<IBBHIQQQQ")
 _NUMBER = Struct("<Q")
-_CLIENT = "bench"
+CLIENT = "bench"
 _CREDIT = 1 << 30
 _CREDIT_STEP = 1 << 28
 # Requests wrap before the protocol's u32 does.
@@ -32,18 +32,18 @@ _REQUESTS = 2**32 - 2
 
 @lru_cache(maxsize=4_096)
 def _batch(count: int, message: bytes) -> bytes:
-    return encode_batch(_CLIENT, [(message, None, None)] * count)
+    return encode_batch(CLIENT, [(message, None, None)] * count)
 
 
-def _hello() -> bytes:
-    return f.encode(f.Hello([f.VERSION], _CLIENT, [secrets.randbits(63), 0], heartbeat_ms=60_000))
+def hello(client_id: str = CLIENT) -> bytes:
+    return f.encode(f.Hello([f.VERSION], client_id, [secrets.randbits(63), 0], heartbeat_ms=60_000))
 
 
 def _opens(lanes: Sequence[Lane]) -> bytes:
     return b"".join([f.encode(f.Open(1 + index, lane.name)) for index, lane in enumerate(lanes)])
 
 
-def _decode(kind: int, data: bytes, start: int, end: int) -> Any:
+def decode(kind: int, data: bytes, start: int, end: int) -> Any:
     return f.BY_NUMBER[kind].decode(data, start, end)
 
 
@@ -53,19 +53,19 @@ class OutlastWriter(Writer):
     def greet(self) -> None:
         self._frames = Frames()
         self._unopened = len(self.lanes)
-        self.transport.write(_hello())
+        self.transport.write(hello())
 
     def encode(self, lane: Lane, count: int) -> None:
         message = self.load.message
         if self.load.batched:
             lane.pending.append(count)
-            self._publish(lane, _batch(count, message))
+            self.publish(lane, _batch(count, message))
             return
         batch = _batch(1, message)
         for _ in range(count):
-            self._publish(lane, batch)
+            self.publish(lane, batch)
 
-    def _publish(self, lane: Lane, batch: bytes) -> None:
+    def publish(self, lane: Lane, batch: bytes) -> None:
         lane.sequence = sequence = lane.sequence + 1
         request = 1 + (lane.index + len(self.lanes) * sequence) % _REQUESTS
         head = _PUBLISH.pack(44 + len(batch), 0x12, 0, 0, request, lane.number, sequence, f.UNCONDITIONAL, 0)
@@ -99,7 +99,7 @@ class OutlastWriter(Writer):
         self.acked(lane, count, now_s)
 
     def _other(self, kind: int, data: bytes, start: int, end: int) -> None:
-        frame = _decode(kind, data, start, end)
+        frame = decode(kind, data, start, end)
         match frame:
             case f.Opened():
                 self.lanes[frame.request - 1].number = frame.number
@@ -121,7 +121,7 @@ class OutlastReader(Reader):
         self._frames = Frames()
         self._unopened = len(self.lanes)
         self._by_number: dict[int, Feed] = {}
-        self.transport.write(_hello())
+        self.transport.write(hello())
 
     def data_received(self, data: bytes) -> None:
         for kind, run, start, end in self._frames.feed(data):
@@ -142,7 +142,7 @@ class OutlastReader(Reader):
             feed.unspent = 0
 
     def _other(self, kind: int, data: bytes, start: int, end: int) -> None:
-        frame = _decode(kind, data, start, end)
+        frame = decode(kind, data, start, end)
         match frame:
             case f.Opened():
                 self._subscribe(frame)

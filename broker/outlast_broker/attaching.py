@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol import frames as f
 
-from . import clock, folded, subscribing
+from . import attendance, clock, folded, subscribing
 from .channel import Channel
 from .pages import Cut, Start
 from .subscription import Subscription
@@ -33,15 +33,18 @@ def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subsc
     connection.send(f.encode(answer))
     if not frame.raw:
         subscription.snapshot = session.snapshot(channel.first, channel.last)
+    if frame.presence:
+        attendance.watch_attached(connection, channel)
 
 
 def state(connection: ClientConnection, frame: f.State) -> None:
     channel = connection.named_channel(frame.channel)
-    connection.when_readable(
-        frame.request,
-        channel,
-        lambda: connection.reply(frame.request, {"last": channel.last, "state": state_rows(connection, channel)}),
-    )
+
+    def answer() -> None:
+        rows = state_rows(connection, channel)
+        connection.reply(frame.request, {"epoch": channel.epoch, "last": channel.last, "state": rows})
+
+    connection.when_readable(frame.request, channel, answer)
 
 
 def state_rows(connection: ClientConnection, channel: Channel) -> list[Any]:
@@ -61,7 +64,7 @@ def _message(connection: ClientConnection, frame: f.Message, channel: Channel) -
     if growing is None or growing.place > channel.last:
         raise _unknown(frame)
     snapshot = session.snapshot(channel.first, channel.last)
-    seen = folded.see(channel, snapshot, growing.base, folded.NO_BOUND, clock.now_ms())
+    seen = folded.see(channel, snapshot, growing.base, clock.now_ms())
 
     def done(future: Future[Cut | None]) -> None:
         cut = future.result()

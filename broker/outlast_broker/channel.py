@@ -17,6 +17,7 @@ from outlast_protocol.batch import HEAD, spans, stamp
 
 from . import chunk
 from .chunk import CHUNK_BYTES, MERGE_BYTES, Chunk
+from .claim import Claims
 from .cursor import Cursors
 from .head import Head
 from .log import Move
@@ -25,6 +26,7 @@ from .retention import Retention
 from .session import Session
 
 if TYPE_CHECKING:
+    from .attendance import Attendance
     from .subscription import Subscription
 
 
@@ -32,10 +34,10 @@ class Channel:
     """Offsets: `first` to `last` can be read, `assigned` is the highest given, `stored` the highest in a chunk."""
 
     __slots__ = (
-        "active_ms", "assigned", "assigned_ms", "chunks_version", "created_ms", "cursors", "dead", "due_ms", "durable",
-        "epoch",        "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live", "name", "number",
-        "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes", "tail",
-        "tail_firsts", "users",
+        "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "claims", "created_ms", "cursors",
+        "dead", "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms", "live",
+        "name", "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored", "stored_bytes",
+        "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -60,6 +62,9 @@ class Channel:
         self.tail: list[bytes] = []
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
+        self.claims: Claims | None = None
+        # Made when somebody first enters or watches.
+        self.attendance: Attendance | None = None
         # Loaded with the first operation, or when somebody asks what the channel is.
         self.session: Session | None = None
         self.readers: set[Subscription] = set()
@@ -104,7 +109,8 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Whether the log knows all about this channel, and nobody here would miss it."""
-        return not self.users and self.settled and not self.tail
+        unwritten = self.session is not None and self.session.unwritten
+        return not self.users and self.settled and not self.tail and not unwritten
 
     def entered(self) -> None:
         self.users += 1
@@ -164,6 +170,10 @@ class Channel:
             size += len(self.tail[end])
             end += 1
         return self.tail[start:end]
+
+    def tail_since(self, offset: int) -> list[bytes]:
+        """All batches from the one that holds `offset` on, or all there are."""
+        return self.tail[max(bisect_right(self.tail_firsts, offset) - 1, 0) :]
 
     def tail_before(self, offset: int, records: int, bytes_max: int) -> list[bytes]:
         """Batches up to the one that holds `offset`, back until they hold `records` or make `bytes_max`."""

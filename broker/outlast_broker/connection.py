@@ -11,12 +11,25 @@ from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
 from outlast_protocol import frames as f
 from outlast_protocol.heartbeat import Beat, beat
 
-from . import administration, attaching, clock, greeting, history, receipts, subscribing
+from . import (
+    administration,
+    attaching,
+    attendance,
+    claiming,
+    clock,
+    ephemeral,
+    greeting,
+    history,
+    receipts,
+    subscribing,
+)
+from .attendance import Attendance, Watcher
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
 from .log import Log
 from .names import check_channel_name
+from .presence import Key
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -45,7 +58,7 @@ class ClientConnection:
     __slots__ = (
         "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
         "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
-        "pages_asked", "producer", "serving", "subscriptions",
+        "lagging", "members", "pages_asked", "producer", "serving", "subscriptions", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -70,6 +83,10 @@ class ClientConnection:
         self.behind: dict[Subscription, None] = {}
         # AWAITs that are not answered yet.
         self.awaits: dict[Waiter, None] = {}
+        # Whom it has brought into channels, what it watches, and which watches are owed a snapshot.
+        self.members: dict[tuple[Attendance, Key], None] = {}
+        self.watches: dict[Attendance, Watcher] = {}
+        self.lagging: dict[Watcher, None] = {}
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
@@ -122,6 +139,11 @@ class ClientConnection:
         if self._out_bytes > self.engine.config.reader_buffer_bytes:
             self.clogged = True
 
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes more would go out with what waits, and neither socket nor disk is behind."""
+        bounded = self._out_bytes + size <= self.engine.config.reader_buffer_bytes
+        return bounded and not self.clogged and not self._holds
+
     def flush(self) -> None:
         out, self._out = self._out, []
         self.engine.counters.bytes_out += self._out_bytes
@@ -142,6 +164,7 @@ class ClientConnection:
         self.clogged = False
         self._resume(_CLOGGED)
         self.go_on()
+        attendance.drained(self)
         self.engine.feeder.serve(self)
 
     def hold(self) -> bool:
@@ -177,6 +200,7 @@ class ClientConnection:
         self.channels.clear()
         for waiter in list(self.awaits):
             waiter.leave()
+        attendance.gone(self)
 
     # --- time and endings ---------------------------------------------------------------------------------
 
@@ -383,6 +407,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Message: attaching.message,
     f.State: attaching.state,
     f.Credit: subscribing.credit,
+    f.Ephemeral: ephemeral.ephemeral,
     f.History: history.history,
     f.Info: administration.info,
     f.List: administration.list,
@@ -393,6 +418,16 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Claim: claiming.claim,
+    f.Settle: claiming.settle,
+    f.Extend: claiming.extend,
+    f.Abandon: claiming.abandon,
+    f.Claims: claiming.claims,
+    f.Enter: attendance.enter,
+    f.Leave: attendance.leave,
+    f.Members: attendance.members,
+    f.Watch: attendance.watch,
+    f.Unwatch: attendance.unwatch,
 }
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {

@@ -58,9 +58,9 @@ DUE_PER_TICK = 200
 FEW_CHUNKS = 8
 # Acknowledgements that fit one PUBLISHED frame, two words each.
 ACK_WORDS_MAX = 2 * 65_000
-# Beyond so many that wait to be written, those who acknowledge are not read from: the disk's thread has to go
-# through them one by one, and a loop that takes ever more in leaves it no time to.
-CURSORS_WAITING_MAX = 1_000
+# Beyond so many that wait to be written, those who acknowledge or claim are not read from: the disk's thread has to
+# go through them one by one, and a loop that takes ever more in leaves it no time to.
+ROWS_WAITING_MAX = 1_000
 # Between commits that only tidy up, so that tidying never competes with publishers.
 TIDY_PAUSE_S = 0.004
 _NO_PRODUCER = (0, 0)
@@ -92,7 +92,7 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
-        self._started_ms = clock.now_ms()
+        self.started_ms = clock.now_ms()
 
     def recover(self) -> int:
         """Reads the journal back into tails; returns how many records it held. Raises Damaged."""
@@ -111,7 +111,8 @@ class Engine:
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
-        self._settling.released(newest, clock.now_ms())
+        self.started_ms = clock.now_ms()
+        self._settling.released(newest, self.started_ms)
         return records
 
     # --- channels -----------------------------------------------------------------------------------------
@@ -141,6 +142,8 @@ class Engine:
         """Ends this life of the channel: its readers are told, its number is dead at once."""
         self.hub.remove(channel)
         resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
+        if channel.attendance is not None:
+            self.group.answers.append(channel.attendance.end())
         for reader in list(channel.readers):
             reader.end()
             reader.connection.ended(channel)
@@ -211,9 +214,15 @@ class Engine:
         return cursors.offset(name)
 
     def hold_back(self, connection: ClientConnection) -> None:
-        """Stops reading from a connection that acknowledges faster than cursors can be written."""
-        if len(self.group.work.cursors) > CURSORS_WAITING_MAX and connection.hold():
+        """Stops reading from a connection that changes cursors or rows faster than they can be written."""
+        if self._crowded and connection.hold():
             self._held.append(connection)
+
+    @property
+    def _crowded(self) -> bool:
+        group = self.group
+        waiting = len(group.work.cursors) + len(group.work.rows)
+        return waiting > ROWS_WAITING_MAX or group.bytes > self.config.commit_backlog_bytes
 
     def forget_cursor(self, channel: Channel, name: str) -> int:
         """Returns where it stood. Raises `unknown_cursor`."""
@@ -248,6 +257,7 @@ class Engine:
         """Writes a row beside the channel's log with the next commit; None erases it. Keys: see `log.Work`."""
         self.group.work.rows[channel.number, key] = value
         self.group.rows.add(channel)
+        self.group.bytes += len(value or b"")
         self.wake()
 
     def check_writable(self) -> None:
@@ -296,7 +306,7 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        changes = session.judge(read_records(batch), author, channel.assigned + 1, time_ms)
+        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self._folding.note(channel)
@@ -356,12 +366,13 @@ class Engine:
         """Adds to a group what the engine itself wants written with it."""
         now_ms = clock.now_ms()
         for channel in self._settling.slice(group.bytes, now_ms):
+            # Also when retention has left nothing to move: the journal is forgotten all the same.
+            self._write_session(channel, group)
             move = channel.plan_move()
             if move is not None:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
-                self._write_session(channel, group)
         for channel in group.trims.difference(group.moving):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
@@ -369,7 +380,7 @@ class Engine:
 
     def _write_session(self, channel: Channel, group: Group) -> None:
         """What leaves the journal is in the rows from now on."""
-        if channel.session is not None:
+        if channel.session is not None and not channel.dead:
             rows = channel.session.rows(channel.assigned)
             group.work.rows.update(((channel.number, key), value) for key, value in rows.items())
 
@@ -419,7 +430,7 @@ class Engine:
 
     def _active_ms(self, channel: Channel, now_ms: int) -> int:
         """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""
-        return now_ms if channel.users else max(channel.assigned_ms, channel.active_ms, self._started_ms)
+        return now_ms if channel.users else max(channel.assigned_ms, channel.active_ms, self.started_ms)
 
     def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
         """A due time that is still to come, and not too late, stays: `tick` asks again then."""
@@ -497,8 +508,7 @@ class Engine:
     # --- looking after things -----------------------------------------------------------------------------
 
     def _resume_held(self) -> None:
-        crowded = len(self.group.work.cursors) > CURSORS_WAITING_MAX
-        if self._held and self.group.bytes <= self.config.commit_backlog_bytes and not crowded:
+        if self._held and not self._crowded:
             held, self._held = self._held, []
             for connection in held:
                 connection.unhold()

@@ -96,7 +96,7 @@ class Feeder:
 
     def _read_folded(self, reader: Subscription, snapshot: Snapshot, room: int) -> None:
         low = reader.next
-        seen = folded.see(reader.channel, snapshot, low, room, clock.now_ms())
+        seen = folded.see(reader.channel, snapshot, low, clock.now_ms(), room)
         reader.connection.serving = True
         self.read(lambda future: self._got_folded(reader, low, future), folded.forwards, self._log, seen, low, room)
 

@@ -38,16 +38,17 @@ class Seen(NamedTuple):
     @property
     def tail_first(self) -> int:
         """The offset where the tail begins; beyond `through` when there is none."""
-        return next(spans(self.tail[0])).offset if self.tail else self.snapshot.through + 1
+        return _first(self.tail[0]) if self.tail else self.snapshot.through + 1
 
 
-def see(channel: Channel, snapshot: Snapshot, low: int, bytes_max: int, now_ms: int) -> Seen:
+def see(channel: Channel, snapshot: Snapshot, low: int, now_ms: int, bytes_max: int | None = None) -> Seen:
     """What is needed to read about `bytes_max` from `low` on: messages that are not in memory may begin before."""
     lacking = [each.base for each in snapshot.growing.values() if each.message not in snapshot.contents]
-    start = min([low, *lacking])
     tail: Sequence[bytes] = ()
-    if channel.tail:
-        tail = channel.tail_from(max(start, channel.tail_firsts[0]), NO_BOUND if lacking else bytes_max)
+    if bytes_max is None or lacking:
+        tail = channel.tail_since(min([low, *lacking]))
+    elif channel.tail:
+        tail = channel.tail_from(max(low, channel.tail_firsts[0]), bytes_max)
     return Seen(channel.number, channel.first, snapshot, tail, now_ms)
 
 
@@ -154,10 +155,16 @@ def _runs(log: Log, seen: Seen, low: int, bytes_max: int, high: int | None = Non
         for chunk in chunks:
             yield chunk.since(low)
             low = chunk.last + 1
-    for batch in seen.tail:
+    for batch in seen.tail[max(bisect_right(seen.tail, low, key=_first) - 1, 0) :]:
         span = next(spans(batch))
-        if span.last >= low and span.offset <= high:
+        if span.offset > high:
+            break
+        if span.last >= low:
             yield batch
+
+
+def _first(batch: bytes) -> int:
+    return next(spans(batch)).offset
 
 
 def _back(log: Log, seen: Seen, high: int, limit: int, bytes_max: int) -> tuple[int, bytes]:
@@ -197,11 +204,10 @@ def _runs_back(log: Log, seen: Seen, high: int) -> Iterator[tuple[int, bytes, St
 
 def _tail_back(seen: Seen, high: int) -> tuple[int, bytes]:
     """A slice of the tail up to the batch that holds `high`, and where it begins."""
-    end = bisect_right(seen.tail, high, key=lambda batch: next(spans(batch)).offset)
+    end = bisect_right(seen.tail, high, key=_first)
     together = seen.tail[max(end - TAIL_BATCHES, 0) : end]
-    return next(spans(together[0])).offset, b"".join(together)
+    return _first(together[0]), b"".join(together)
 
 
-NO_BOUND = 1 << 62
 # Batches of the tail that are folded at a time on the way back.
 TAIL_BATCHES = 256

@@ -104,7 +104,7 @@ class Folding:
     def _read(self, channel: Channel, session: Session, wanted: Wanted, messages: list[Growing]) -> None:
         self._busy = True
         snapshot = session.snapshot(channel.first, channel.last)
-        seen = folded.see(channel, snapshot, wanted.low, 0, wanted.now_ms)
+        seen = folded.see(channel, snapshot, wanted.high, wanted.now_ms, 0)
         turn = Round(channel, channel.chunks_version, wanted, messages)
         rewrite = rewriting.rewrite_back if messages else rewriting.rewrite_on
         self._engine.feeder.read(lambda future: self._got(turn, future), rewrite, self._engine.log, wanted, seen)

@@ -131,8 +131,7 @@ def _seen(connection: ClientConnection, frame: f.History, channel: Channel, low:
     snapshot = Snapshot(channel.last, {}, {})
     if frame.fold:
         snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
-    bytes_max = folded.PAGE_READ_BYTES if low else folded.NO_BOUND
-    return folded.see(channel, snapshot, low, bytes_max, clock.now_ms())
+    return folded.see(channel, snapshot, low, clock.now_ms(), folded.PAGE_READ_BYTES if low else None)
 
 
 def _send_page(connection: ClientConnection, request: int, channel: Channel, cut: Cut) -> None:

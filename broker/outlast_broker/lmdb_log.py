@@ -8,7 +8,7 @@
     due       due_ms, number -> ""      what time alone will change
     doomed    number -> ""              deleted channels whose chunks and rows are still to be erased
     cursors   number, name -> standing  cursor.py
-    rows      number, key -> value      what a session needs beside its log: session.py, leasing.py, claims.py
+    rows      number, key -> value      what a session needs beside its log: session.py, leasing.py, claiming.py
 
 Keys are big-endian, so their byte order is their number order. Read transactions live within one call:
 a longer one would pin pages and make the file grow. docs/decisions/0001 says why a journal and chunks.

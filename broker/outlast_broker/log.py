@@ -85,7 +85,7 @@ class Work:
         self.dues: list[Due] = []
         # By channel number and cursor name; None forgets.
         self.cursors: dict[tuple[int, str], Standing | None] = {}
-        # By channel number and key; None erases. What the key says is its writer's: session.py, leasing.py, claims.py.
+        # By channel number and key; None erases. What the key says is its writer's: session, leasing, claiming.
         self.rows: dict[tuple[int, bytes], bytes | None] = {}
         self.forget_journal = 0
         self.tidy = False

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgpack
 from outlast_protocol import ErrorCode, ProtocolError, Record
+from outlast_protocol.batch import HEAD, common_record, read_records
 from outlast_protocol.limits import MESSAGE_BYTES_MAX, OPEN_MESSAGES_MAX, REASON_BYTES_MAX
 from outlast_protocol.operations import (
     BROKERS_OWN,
@@ -177,6 +178,14 @@ class Session:
         """What these records, which get offsets from `first` on, would change. Raises ProtocolError."""
         return _Judge(self, author, first, time_ms).judge(records)
 
+    def judge_batch(self, batch: bytes, author: Author, first: int, time_ms: int) -> Changes:
+        """As `judge`; a batch of tokens for one message, as most are, is judged in one piece."""
+        record = common_record(batch)
+        if record is not None and record.operation is not None and record.operation.op is Op.APPEND:
+            last = first + HEAD.unpack_from(batch)[7] - 1
+            return _Judge(self, author, first, time_ms).judge_one(record, last)
+        return self.judge(read_records(batch), author, first, time_ms)
+
     def accept(self, changes: Changes) -> None:
         """The batch is in the group that gathers."""
         self.accepted.merge(changes)
@@ -239,6 +248,11 @@ class Session:
         return Snapshot(through, growing, contents, self._stretches.kept_from(first) if known else ())
 
     # --- rows ---------------------------------------------------------------------------------------------
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether only the journal knows of some changes."""
+        return bool(self._written)
 
     def rows(self, assigned: int) -> dict[bytes, bytes | None]:
         """What has changed since this was asked last, to be written with a move; all as of `assigned`."""
@@ -343,6 +357,15 @@ class _Judge:
                 self._grow(operation, record, offset)
             else:
                 self._check_brokers_own(operation)
+        return self._changes(offset)
+
+    def judge_one(self, record: Record, last: int) -> Changes:
+        """Appends up to offset `last`, taken together."""
+        assert record.operation is not None
+        self._grow(record.operation, record, last)
+        return self._changes(last)
+
+    def _changes(self, offset: int) -> Changes:
         return Changes(
             self._first, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms,
             self._only_messages, self._time_ms,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from outlast_protocol import ErrorCode, ProtocolError, limits
 from outlast_protocol import frames as f
 
-from . import clock, folded, pages
+from . import attendance, clock, folded, pages
 from .names import check_name
 from .pages import Start
 from .since import find_time
@@ -75,7 +75,7 @@ class _Beginning:
         """The last so many as they are given: folded (PROTOCOL.md 6.10)."""
         connection, channel = self._connection, self._channel
         snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
-        seen = folded.see(channel, snapshot, 0, folded.NO_BOUND, clock.now_ms())
+        seen = folded.see(channel, snapshot, 0, clock.now_ms())
 
         def found(future: Future[int]) -> None:
             if future.exception() is not None:
@@ -115,6 +115,7 @@ def unsubscribe(connection: ClientConnection, frame: f.Unsubscribe) -> None:
     if subscription is None:
         raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"channel number {frame.number} is not subscribed")
     subscription.end()
+    attendance.unwatch_quietly(connection, subscription.channel)
     connection.reply(frame.request, {})
 
 

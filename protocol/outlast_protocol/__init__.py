@@ -1,6 +1,7 @@
 """The Outlast protocol: bytes <-> meaning. No I/O, no clock, the same code for both ends.
 
-Reading order: position, errors, limits, batch, frames, connection, heartbeat.
+Reading order: position, errors, limits, operations, batch, tile, frames, session_frames, map_body, connection,
+heartbeat.
 The specification is PROTOCOL.md.
 """
 

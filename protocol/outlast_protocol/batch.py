@@ -41,7 +41,17 @@ from .limits import (
     RECORD_HEADERS_MAX,
     RECORD_NAME_BYTES_MAX,
 )
-from .operations import WHOLE_MAX, Operation, operation_row, read_operation
+from .operations import (
+    CARRIES_CONTENT,
+    MESSAGE_OPS,
+    NAMED_OPS,
+    WHOLE_MAX,
+    Op,
+    Operation,
+    is_for_clients,
+    operation_row,
+    read_operation,
+)
 from .words import pack_words, read_words
 
 HEAD = Struct("<IIQQBBHII")
@@ -59,7 +69,8 @@ KIND_TILE = 2
 # Only small label tables are remembered: what a peer can make us keep stays around 20 MB.
 _LABELS_KEPT_BYTES_MAX = 512
 _LABELS_KEPT = 1_024
-_LABEL_ITEMS_MAX = 5
+# By kind: the items that a label may have.
+_LABEL_ITEMS_MAX = {KIND_RECORDS: 3, KIND_SESSION: 5}
 
 Data = bytes | str | int | float | bool | None | list["Data"] | dict[str, "Data"]
 Headers = Mapping[str, str]
@@ -181,10 +192,10 @@ def assemble(client: bytes, labels: bytes, count: int, rest: bytes, kind: int = 
     return STAMP.pack(length, crc32(covered), 0, 0) + covered
 
 
-def check_batch(batch: bytes, client: bytes) -> int:
+def check_batch(batch: bytes, client: bytes, kind_max: int = KIND_SESSION) -> int:
     """How many records `batch` holds, once everything in it has been checked (PROTOCOL.md 4.3).
 
-    `client` is the connection's own client_id: nobody publishes in another's name.
+    `client` is the connection's own client_id: nobody publishes in another's name. Kinds above `kind_max` are refused.
     """
     size = len(batch)
     if size < HEAD_BYTES:
@@ -196,27 +207,32 @@ def check_batch(batch: bytes, client: bytes) -> int:
         raise _bad("offset, time and reserved must be zero until the broker stamps them")
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
-    if kind > KIND_SESSION:
-        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
-    _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
+    if kind > kind_max:
+        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not taken here", kind=kind)
+    _, brokers_own = _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
+    if brokers_own is not None and client:
+        raise _bad(f"{list(operation_row(brokers_own))[:3]} is for the broker alone to say")
     return count
 
 
-def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> int:
-    """Where the data begins, once client, labels, lengths and indexes have been found to fit."""
+def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> tuple[int, Operation | None]:
+    """Where the data begins, once client, labels, lengths and indexes have been found to fit; and as `_read_front`."""
     front = batch[STAMP_BYTES:lengths_end]
     read = _read_short_front if len(front) <= _FRONT_KEPT_BYTES_MAX else _read_front
-    labels, data_bytes = read(front, client)
+    labels, data_bytes, brokers_own = read(front, client)
     start = lengths_end + (2 * count if labels > 1 else 0)
     if start + data_bytes != len(batch):
         raise _bad("the records' lengths do not add up to the batch's length")
     if labels > 1 and max(read_words("H", batch, lengths_end, start)) >= labels:
         raise _bad("a record refers to a label that is not there")
-    return start
+    return start, brokers_own
 
 
-def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
-    """Checks what lies between the stamp and the label index: (labels, bytes of data that it promises)."""
+def _read_front(front: bytes, client: bytes) -> tuple[int, int, Operation | None]:
+    """Checks what lies between the stamp and the label index.
+
+    Returns how many labels there are, the bytes of data that it promises, and an operation that no client may publish.
+    """
     kind, client_length, _, count, labels_length = _FRONT.unpack_from(front)
     labels_start = _FRONT.size + client_length
     lengths_start = labels_start + labels_length
@@ -224,10 +240,10 @@ def _read_front(front: bytes, client: bytes) -> tuple[int, int]:
         raise _bad(f"count is {count}: allowed are 1 to {BATCH_RECORDS_MAX}, and as many as the bytes hold")
     if front[_FRONT.size : labels_start] != client:
         raise ProtocolError(ErrorCode.CLIENT_MISMATCH, "the batch is stamped with another client_id")
-    labels = read_labels(front[labels_start:lengths_start])
-    if kind == KIND_RECORDS and any(label.operation or label.ttl_ms for label in labels):
-        raise _bad("operations and ttl_ms are for batches of kind 1")
-    return len(labels), sum(read_words("I", front, lengths_start, len(front)))
+    labels = read_labels(front[labels_start:lengths_start], kind)
+    operations = (label.operation for label in labels if label.operation is not None)
+    brokers_own = next((each for each in operations if not is_for_clients(each)), None)
+    return len(labels), sum(read_words("I", front, lengths_start, len(front))), brokers_own
 
 
 # One publisher's messages are much alike: a few fronts come again and again.
@@ -240,16 +256,17 @@ def stamp(batch: bytes, offset: int, time_ms: int) -> bytes:
     return batch[:8] + _PLACE.pack(offset, time_ms) + batch[STAMP_BYTES:]
 
 
-def read_labels(packed: bytes) -> tuple[Label, ...]:
+def read_labels(packed: bytes, kind: int = KIND_SESSION) -> tuple[Label, ...]:
     """The label table. A stream of tokens repeats the same few tables for ever, so small ones are cached."""
     if not packed:
         return _PLAIN
-    return _read_small_table(packed) if len(packed) <= _LABELS_KEPT_BYTES_MAX else _read_table(packed)
+    read = _read_small_table if len(packed) <= _LABELS_KEPT_BYTES_MAX else _read_table
+    return read(packed, _LABEL_ITEMS_MAX[kind])
 
 
-def _read_table(packed: bytes) -> tuple[Label, ...]:
+def _read_table(packed: bytes, items_max: int) -> tuple[Label, ...]:
     try:
-        rows = _unpack_rows(packed)
+        rows = _unpack_rows(packed, items_max)
     except Exception as error:  # msgpack raises a dozen kinds on hostile input
         raise _bad(f"labels are not a msgpack array: {type(error).__name__}") from None
     if not rows:
@@ -260,13 +277,13 @@ def _read_table(packed: bytes) -> tuple[Label, ...]:
 _read_small_table = lru_cache(maxsize=_LABELS_KEPT)(_read_table)
 
 
-def _unpack_rows(packed: bytes) -> list[object]:
+def _unpack_rows(packed: bytes, items_max: int) -> list[object]:
     """The rows of a table. Only the outermost array may be long: msgpack sets aside what an array claims."""
     count, start = _array_head(packed)
     if count > min(len(packed), BATCH_RECORDS_MAX):
         raise ValueError("more labels than bytes or records")
     unpacker = msgpack.Unpacker(
-        max_buffer_size=len(packed), max_array_len=_LABEL_ITEMS_MAX, max_map_len=RECORD_HEADERS_MAX, max_ext_len=0
+        max_buffer_size=len(packed), max_array_len=items_max, max_map_len=RECORD_HEADERS_MAX, max_ext_len=0
     )
     unpacker.feed(packed[start:])
     rows = [unpacker.unpack() for _ in range(count)]
@@ -289,27 +306,47 @@ def _array_head(packed: bytes) -> tuple[int, int]:
 
 def _read_label(row: object) -> Label:
     match row:
-        case [int(encoding)]:
-            label = Label(encoding, None, _NO_HEADERS)
-        case [int(encoding), str() | None as name]:
-            label = Label(encoding, name, _NO_HEADERS)
-        case [int(encoding), str() | None as name, dict(headers)]:
-            label = Label(encoding, name, headers)
-        case [int(encoding), str() | None as name, dict(headers), operation]:
-            label = Label(encoding, name, headers, _read_operation(operation))
-        case [int(encoding), str() | None as name, dict(headers), operation, int(ttl_ms)] if 0 < ttl_ms <= WHOLE_MAX:
-            label = Label(encoding, name, headers, _read_operation(operation), ttl_ms)
+        case [encoding]:
+            label = Label(_read_encoding(encoding), None, _NO_HEADERS)
+        case [encoding, str() | None as name]:
+            label = Label(_read_encoding(encoding), name, _NO_HEADERS)
+        case [encoding, str() | None as name, dict(headers)]:
+            label = Label(_read_encoding(encoding), name, headers)
+        case [encoding, str() | None as name, dict(headers), operation]:
+            label = Label(_read_encoding(encoding), name, headers, _read_operation(operation))
+        case [encoding, str() | None as name, dict(headers), None, ttl_ms]:
+            label = Label(_read_encoding(encoding), name, headers, None, _read_ttl_ms(ttl_ms))
         case _:
-            raise _bad("a label is [encoding, name, headers, operation, ttl_ms] or a beginning of that")
-    if type(label.encoding) is not int or label.encoding not in DECODERS:
-        raise _bad(f"encoding {label.encoding} is not known: 0 bytes, 1 text, 2 JSON")
+            raise _bad(
+                "a label is [encoding, name, headers, operation, ttl_ms] or a beginning of that, one of the two nil"
+            )
     if len((label.name or "").encode()) > RECORD_NAME_BYTES_MAX:
         raise _bad(f"a record's name is longer than {RECORD_NAME_BYTES_MAX} bytes")
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in label.headers.items()):
         raise _bad("headers map text to text")
-    if label.operation is not None and label.ttl_ms:
-        raise _bad("an operation has no time to live")
+    if label.operation is not None and label.operation.op in MESSAGE_OPS:
+        _check_message_label(label, label.operation.op)
     return label
+
+
+def _read_encoding(encoding: object) -> int:
+    if type(encoding) is not int or encoding not in DECODERS:
+        raise _bad("an encoding is 0 bytes, 1 text or 2 JSON")
+    return encoding
+
+
+def _read_ttl_ms(ttl_ms: object) -> int:
+    if type(ttl_ms) is not int or not 0 < ttl_ms <= WHOLE_MAX:
+        raise _bad("ttl_ms is a whole number from 1 to 2^53 - 1")
+    return ttl_ms
+
+
+def _check_message_label(label: Label, op: Op) -> None:
+    """What a growing message is made of (PROTOCOL.md 4.5)."""
+    if op in CARRIES_CONTENT and label.encoding == Encoding.JSON:
+        raise _bad("a growing message is bytes or text: JSON cannot be added to")
+    if op not in NAMED_OPS and (label.name is not None or label.headers):
+        raise _bad(f"{op.name.lower()} carries no name and no headers: they are those of open")
 
 
 def _read_operation(row: object) -> Operation | None:
@@ -342,15 +379,17 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
     if crc32(batch[STAMP_BYTES:]) != crc:
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, f"the batch at offset {offset} does not match its checksum")
     if kind == KIND_TILE:
-        records += read_records(batch[HEAD_BYTES:])
+        _read_tile(batch, records)
         return
+    if kind not in _LABEL_ITEMS_MAX:
+        raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not known here", kind=kind)
     labels_start = HEAD_BYTES + client_length
     lengths_start = labels_start + labels_length
     index_start = lengths_start + 4 * count
     client = batch[HEAD_BYTES:labels_start]
-    position = _data_start(batch, client, index_start, count)
+    position, _ = _data_start(batch, client, index_start, count)
     client_id = client.decode("utf-8", "replace")
-    labels = read_labels(batch[labels_start:lengths_start])
+    labels = read_labels(batch[labels_start:lengths_start], kind)
     index = read_words("H", batch, index_start, position) if len(labels) > 1 else bytes(count)
     for length, which in zip(read_words("I", batch, lengths_start, index_start), index, strict=True):
         encoding, name, headers, operation, ttl_ms = labels[which]
@@ -358,6 +397,33 @@ def _read_batch(batch: bytes, records: list[Record]) -> None:
         records.append(Record(offset, time_ms, client_id, name, headers, encoding, data, operation, ttl_ms))
         offset += 1
         position += length
+
+
+def common_record(batch: bytes) -> Record | None:
+    """What a checked batch's records would be as one, if they all have one label; without place, time and client."""
+    _, _, _, _, _, client_length, _, count, labels_length = _head(batch, 0)
+    labels_start = HEAD_BYTES + client_length
+    lengths_start = labels_start + labels_length
+    labels = read_labels(batch[labels_start:lengths_start])
+    if len(labels) > 1:
+        return None
+    encoding, name, headers, operation, ttl_ms = labels[0]
+    return Record(0, 0, "", name, headers, encoding, batch[lengths_start + 4 * count :], operation, ttl_ms)
+
+
+def _read_tile(tile: bytes, records: list[Record]) -> None:
+    """What a tile holds must lie within its offsets, in order, and be no tile (PROTOCOL.md 4.7)."""
+    _, _, offset, _, _, client_length, zero, count, labels_length = _head(tile, 0)
+    if client_length or zero or labels_length or not count:
+        raise _bad(f"the tile at offset {offset} has a client or labels, or stands for nothing")
+    last = offset + count - 1
+    for span in spans(tile, HEAD_BYTES):
+        if tile[span.start + KIND_AT] == KIND_TILE:
+            raise _bad(f"the tile at offset {offset} holds a tile")
+        if not offset <= span.offset <= span.last <= last:
+            raise _bad(f"the tile up to offset {last} holds offset {span.offset} where {offset} or later is due")
+        _read_batch(tile[span.start : span.end], records)
+        offset = span.last + 1
 
 
 def pack_labels(labels: Iterable[LabelKey]) -> bytes:

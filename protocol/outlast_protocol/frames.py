@@ -1,23 +1,21 @@
 """The frames, one class each, and the table that ties them to their numbers (PROTOCOL.md section 5).
 
 A frame is `u32 length | u8 type | u8 flags | u16 zero | body`, little-endian; length counts the whole frame.
-Hot frames have fixed bodies; the others carry `u32 request` and one msgpack map, unknown keys ignored.
+Hot frames have fixed bodies; the others carry `u32 request` and one msgpack map (map_body.py).
 """
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import IntFlag
 from struct import Struct
-from typing import Any, NamedTuple, TypeAlias, Union
-
-import msgpack
+from typing import Any, NamedTuple, TypeAlias
 
 from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
 from .errors import ErrorCode, ProtocolError
 from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
+from .map_body import Malformed as Malformed
+from .map_body import bad_body, decoder, encode_map, with_request
 from .session_frames import (
     Abandon as Abandon,
 )
@@ -338,13 +336,6 @@ class Reply(NamedTuple):
     result: dict[str, Any]
 
 
-class Malformed(NamedTuple):
-    """Not a frame: what `receive` yields for one that is well framed but says nothing valid."""
-
-    request: int
-    error: ProtocolError
-
-
 Frame: TypeAlias = (
     Hello | Welcome | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
     | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
@@ -431,94 +422,14 @@ def deliver_head(number: int, batches_bytes: int) -> bytes:
 
 _DELIVER_HEAD = Struct("<IBBHQ")
 
-# --- msgpack bodies ---------------------------------------------------------------------------------------
-
-_REQUEST = Struct("<8xI")
-# msgpack sets memory aside for what an array claims, at every level of nesting (PROTOCOL.md 3.1).
-_ITEMS_MAX = 1_024
-_KEYS_MAX = 4_096
-
-
-def _with_request(cls: type[Any]) -> bool:
-    return "request" in cls._fields
-
-
-def _encode_map(frame: Any) -> bytes:
-    """`u32 request` where there is one, then the fields that differ from their defaults."""
-    defaults = frame._field_defaults
-    body = {k: v for k, v in frame._asdict().items() if k != "request" and (k not in defaults or v != defaults[k])}
-    packed: bytes = msgpack.packb(body)
-    return frame.request.to_bytes(4, "little") + packed if _with_request(type(frame)) else packed
-
-
-def _decoder(cls: type[Any], items_max: int = _ITEMS_MAX) -> Callable[[bytes, int, int], Any]:
-    hints = typing.get_type_hints(cls)
-    checks = {name: _check(hint) for name, hint in hints.items() if name != "request"}
-    required = {name for name in checks if name not in cls._field_defaults}
-    head = 12 if _with_request(cls) else 8
-
-    def decode(data: bytes, start: int, end: int) -> Any:
-        request = {"request": _REQUEST.unpack_from(data, start)[0]} if head == 12 else {}
-        try:
-            body = _read_map(data[start + head : end], items_max)
-            known = {name: value for name, value in body.items() if name in checks}
-            for name, value in known.items():
-                if not checks[name](value):
-                    raise _bad_body(f"{cls.__name__.upper()}: {name} is {hints[name]!r}, not {_short(value)}")
-            if missing := required - known.keys():
-                raise _bad_body(f"{cls.__name__.upper()}: {', '.join(sorted(missing))} missing")
-        except ProtocolError as error:
-            return Malformed(request.get("request", 0), error)
-        return cls(**request, **known)
-
-    return decode
-
-
-def _read_map(packed: bytes, items_max: int) -> dict[str, Any]:
-    try:
-        body = msgpack.unpackb(packed, max_array_len=items_max, max_map_len=_KEYS_MAX, max_ext_len=0)
-    except Exception as error:  # msgpack raises a dozen kinds on hostile input
-        raise _bad_body(f"the body is not msgpack: {type(error).__name__}") from None
-    if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
-        raise _bad_body("the body is not a map with text keys")
-    return body
-
-
-def _check(hint: Any) -> Callable[[object], bool]:
-    """A test for one field's type. Whole numbers on the wire are never negative."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        tests = [_check(argument) for argument in arguments]
-        return lambda value: any(test(value) for test in tests)
-    if origin is list:
-        item = _check(arguments[0])
-        return lambda value: isinstance(value, list) and all(item(each) for each in value)
-    if origin in (dict, Mapping):
-        item = _check(arguments[1])
-        return lambda value: isinstance(value, dict) and all(isinstance(k, str) and item(v) for k, v in value.items())
-    if hint is int:
-        return lambda value: type(value) is int and value >= 0
-    if hint is Any:
-        return lambda value: True
-    return lambda value: isinstance(value, hint)
-
-
-def _short(value: object) -> str:
-    """What was sent instead, without walking into it: a peer chooses its size and depth."""
-    if isinstance(value, (str, bytes)):
-        return repr(value[:32])
-    return repr(value) if isinstance(value, (int, float, type(None))) else f"a {type(value).__name__}"
-
-
-def _bad_body(message: str) -> ProtocolError:
-    return ProtocolError(ErrorCode.BAD_BODY, message)
+# --- beginnings: nothing goes on without them --------------------------------------------------------------
 
 
 def _encode_hello(frame: Hello) -> bytes:
-    return MAGIC + _encode_map(frame)
+    return MAGIC + encode_map(frame)
 
 
-_decode_hello_map = _decoder(Hello)
+_decode_hello_map = decoder(Hello)
 
 
 def _decode_hello(data: bytes, start: int, end: int) -> Any:
@@ -529,11 +440,11 @@ def _decode_hello(data: bytes, start: int, end: int) -> Any:
     if isinstance(hello, Malformed):
         raise hello.error
     if hello.producer is not None and len(hello.producer) != 2:
-        raise _bad_body(f"HELLO: producer is [id, epoch], not {len(hello.producer)} numbers")
+        raise bad_body(f"HELLO: producer is [id, epoch], not {len(hello.producer)} numbers")
     return hello
 
 
-_decode_welcome_map = _decoder(Welcome)
+_decode_welcome_map = decoder(Welcome)
 
 
 def _decode_welcome(data: bytes, start: int, end: int) -> Any:
@@ -548,7 +459,7 @@ def _decode_welcome(data: bytes, start: int, end: int) -> Any:
 
 
 def _map(number: int, cls: type[Any], sender: Role) -> FrameSpec:
-    return FrameSpec(number, cls, sender, CONTROL_FRAME_BYTES_MAX, _encode_map, _decoder(cls))
+    return FrameSpec(number, cls, sender, CONTROL_FRAME_BYTES_MAX, encode_map, decoder(cls))
 
 
 _BOTH = Role.CLIENT | Role.BROKER
@@ -556,7 +467,7 @@ PUBLISH, PUBLISHED, DELIVER = 0x12, 0x13, 0x19
 
 SPECS = (
     FrameSpec(0x01, Hello, Role.CLIENT, HELLO_BYTES_MAX, _encode_hello, _decode_hello),
-    FrameSpec(0x02, Welcome, Role.BROKER, CONTROL_FRAME_BYTES_MAX, _encode_map, _decode_welcome),
+    FrameSpec(0x02, Welcome, Role.BROKER, CONTROL_FRAME_BYTES_MAX, encode_map, _decode_welcome),
     FrameSpec(0x03, Ping, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
               lambda data, start, end: Ping(_TOKEN.unpack_from(data, start)[0])),
     FrameSpec(0x04, Pong, _BOTH, 16, lambda f: f.token.to_bytes(8, "little"),
@@ -577,7 +488,7 @@ SPECS = (
     FrameSpec(DELIVER, Deliver, Role.BROKER, FRAME_BYTES_MAX,
               lambda f: _DELIVER.pack(f.number)[8:] + f.batches, _decode_deliver),
     _map(0x1A, Resync, Role.BROKER),
-    FrameSpec(0x1B, Attached, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Attached)),
+    FrameSpec(0x1B, Attached, Role.BROKER, FRAME_BYTES_MAX, encode_map, decoder(Attached)),
     FrameSpec(0x1C, Ephemeral, _BOTH, CONTROL_FRAME_BYTES_MAX,
               lambda f: _EPHEMERAL.pack(f.request, f.number)[8:] + f.batch, _decode_ephemeral),
     _map(0x20, History, Role.CLIENT),
@@ -590,7 +501,7 @@ SPECS = (
     _map(0x26, Configure, Role.CLIENT),
     _map(0x27, Message, Role.CLIENT),
     _map(0x28, State, Role.CLIENT),
-    FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Reply, PAGE_RECORDS_MAX)),
+    FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, encode_map, decoder(Reply, PAGE_RECORDS_MAX)),
     _map(0x30, Ack, Role.CLIENT),
     _map(0x31, Await, Role.CLIENT),
     _map(0x32, Cursors, Role.CLIENT),
@@ -600,7 +511,7 @@ SPECS = (
     _map(0x42, Members, Role.CLIENT),
     _map(0x43, Watch, Role.CLIENT),
     _map(0x44, Unwatch, Role.CLIENT),
-    FrameSpec(0x45, Presence, Role.BROKER, FRAME_BYTES_MAX, _encode_map, _decoder(Presence)),
+    FrameSpec(0x45, Presence, Role.BROKER, FRAME_BYTES_MAX, encode_map, decoder(Presence)),
     _map(0x50, Lease, Role.CLIENT),
     _map(0x51, Renew, Role.CLIENT),
     _map(0x52, Release, Role.CLIENT),
@@ -617,7 +528,7 @@ BYTES_MIN: dict[int, int] = {
     spec.number: {
         "Hello": 12, "Ping": 16, "Pong": 16, "Publish": 44 + BATCH_HEAD_BYTES, "Published": 24,
         "Credit": 20, "Deliver": 16 + BATCH_HEAD_BYTES, "Page": 44, "Ephemeral": 20 + BATCH_HEAD_BYTES,
-    }.get(spec.cls.__name__, 12 if _with_request(spec.cls) else 8)
+    }.get(spec.cls.__name__, 12 if with_request(spec.cls) else 8)
     for spec in SPECS
 }  # fmt: skip
 

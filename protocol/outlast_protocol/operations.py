@@ -10,6 +10,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from .errors import ErrorCode, ProtocolError
+from .limits import LEASE_NAME_BYTES_MAX, STATE_KEY_BYTES_MAX
+from .position import OFFSET_MAX
 
 WHOLE_MAX = 2**53 - 1
 
@@ -46,6 +48,9 @@ BROKERS_OWN = frozenset({Op.FOLDED, Op.LAPSED})
 CLOSED_BY_CLIENTS = frozenset({MessageState.COMPLETE, MessageState.CANCELLED, MessageState.ERROR})
 MESSAGE_OPS = frozenset({Op.OPEN, Op.APPEND, Op.CLOSE, Op.REPLACE, Op.REMOVE, Op.REOPEN, Op.FOLDED})
 STATE_OPS = frozenset({Op.SET, Op.UNSET, Op.INCREMENT})
+# Those of MESSAGE_OPS whose data is the message's content, and those that bear its name and headers.
+CARRIES_CONTENT = frozenset({Op.OPEN, Op.APPEND, Op.REPLACE, Op.FOLDED})
+NAMED_OPS = frozenset({Op.OPEN, Op.FOLDED})
 
 
 class Operation(NamedTuple):
@@ -64,6 +69,15 @@ class Operation(NamedTuple):
 
 def read_operation(row: object) -> Operation:
     """The operation that an array on the wire says. Raises `bad_batch`."""
+    # A pattern takes true and 1.0 for 1: only whole numbers and text are compared with it.
+    if isinstance(row, (list, tuple)) and all(type(item) in (int, str) for item in row):
+        operation = _message_operation(row) or _state_operation(row) or _lapsed(row)
+        if operation is not None:
+            return operation
+    raise ProtocolError(ErrorCode.BAD_BATCH, f"{_shown(row)} is no operation: sections 4.5, 4.6 and 6.12 list them")
+
+
+def _message_operation(row: Sequence[object]) -> Operation | None:
     match row:
         case [1]:
             return Operation(Op.OPEN)
@@ -73,19 +87,48 @@ def read_operation(row: object) -> Operation:
             return Operation(Op.CLOSE, message, MessageState(state))
         case [7, int(message), 0 | 1 | 2 | 3 | 4 | 5 as state, str(reason)] if _is_offset(message):
             return Operation(Op.FOLDED, message, MessageState(state), reason)
-        case [16 | 17 as code, str(key)]:
+    return None
+
+
+def _state_operation(row: Sequence[object]) -> Operation | None:
+    match row:
+        case [16 | 17 as code, str(key)] if _is_name(key, STATE_KEY_BYTES_MAX):
             return Operation(Op(code), key=key)
-        case [16 | 17 as code, str(key), int(version)] if version == 0 or _is_offset(version):
-            return Operation(Op(code), key=key, version=version)
-        case [18, str(key), int(by)] if type(by) is int and abs(by) <= WHOLE_MAX:
+        case [16 | 17 as code, str(key), int(version)] if _is_name(key, STATE_KEY_BYTES_MAX):
+            return Operation(Op(code), key=key, version=version) if version == 0 or _is_offset(version) else None
+        case [18, str(key), int(by)] if _is_name(key, STATE_KEY_BYTES_MAX) and abs(by) <= WHOLE_MAX:
             return Operation(Op.INCREMENT, key=key, by=by)
-        case [32, str(lease), int(token)]:
+    return None
+
+
+def _lapsed(row: Sequence[object]) -> Operation | None:
+    match row:
+        case [32, str(lease), int(token)] if _is_name(lease, LEASE_NAME_BYTES_MAX) and _is_offset(token):
             return Operation(Op.LAPSED, lease=lease, token=token)
-    raise ProtocolError(ErrorCode.BAD_BATCH, f"{str(row)[:64]} is no operation: section 4.5 and 4.6 list them")
+    return None
 
 
 def _is_offset(value: int) -> bool:
-    return type(value) is int and 0 < value < 2**63
+    return 0 < value <= OFFSET_MAX
+
+
+def _is_name(text: str, bytes_max: int) -> bool:
+    size = len(text.encode()) if len(text) <= bytes_max else 0
+    return 1 <= size <= bytes_max and not any(each < " " or each == "\x7f" for each in text)
+
+
+def _shown(row: object) -> str:
+    """What was sent instead, without walking into it: a peer chooses its size and depth."""
+    if not isinstance(row, (list, tuple)):
+        return f"a {type(row).__name__}"
+    items = [item if type(item) is int else f"a {type(item).__name__}" for item in row[:4]]
+    return f"[{', '.join(map(str, items))}]"
+
+
+def is_for_clients(operation: Operation) -> bool:
+    """Whether clients may publish it: the rest is what the broker alone says (PROTOCOL.md 4.5, 6.12)."""
+    closed_by_broker = operation.op is Op.CLOSE and operation.state not in CLOSED_BY_CLIENTS
+    return operation.op not in BROKERS_OWN and not closed_by_broker
 
 
 def operation_row(operation: Operation) -> Sequence[int | str]:

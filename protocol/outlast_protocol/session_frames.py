@@ -105,7 +105,7 @@ class Unwatch(NamedTuple):
 class Presence(NamedTuple):
     """Rows of `members` are [client_id, member, status, encoding, data, time_ms, reason].
 
-    A snapshot comes in frames of which all but the last say `more`.
+    A snapshot, or changes, may come in several frames, of which all but the last say `more`.
     """
 
     number: int
@@ -142,10 +142,13 @@ class Leases(NamedTuple):
 
 
 class Claim(NamedTuple):
+    """`nonce` is random and the same when the request is sent again: it is answered alike then. 0: there is none."""
+
     request: int
     number: int
     key: str
     ttl_ms: int
+    nonce: int = 0
 
 
 class Settle(NamedTuple):

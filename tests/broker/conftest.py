@@ -6,6 +6,7 @@ import pytest
 from outlast_broker import clock
 
 from tests.broker.stage import Stage, Time
+from tests.support.broker import Broker, RawClient, running_broker
 
 
 @pytest.fixture
@@ -34,3 +35,39 @@ def staged() -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(staged: Callable[..., Stage]) -> Stage:
     return staged()
+
+
+# --- over a real socket -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    """One broker for all tests of a module; each has a channel of its own name."""
+    with running_broker(channels_per_connection=3) as broker:
+        yield broker
+
+
+@pytest.fixture
+def room(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)
+
+
+@pytest.fixture
+def alice(broker: Broker) -> Iterator[RawClient]:
+    alice = broker.client("alice", producer=(7, 2))
+    yield alice
+    alice.close()
+
+
+@pytest.fixture
+def number(alice: RawClient, room: str) -> int:
+    return alice.open(room).number
+
+
+@pytest.fixture
+def ten(alice: RawClient, number: int) -> int:
+    """The channel with records 1 to 10, in batches of two."""
+    alice.send(*[alice.publishing(number, f"{2 * at + 1}", f"{2 * at + 2}") for at in range(5)])
+    for request in range(alice.request() - 5, alice.request() - 1):
+        alice.answer_to(request)
+    return number

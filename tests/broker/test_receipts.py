@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from outlast_broker.engine import CURSORS_WAITING_MAX
+from outlast_broker.engine import ROWS_WAITING_MAX
 from outlast_broker.log import Log
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.frames import (
@@ -125,7 +125,7 @@ def test_who_acknowledges_faster_than_the_disk_is_not_read_from(stage: Stage) ->
     stage.log.hold()
     alice.send(alice.publishing(number, "2"))
     stage.hold_in_commit()
-    acks = [Ack(100, other, f"{index}", 1) for other in others for index in range(CURSORS_WAITING_MAX // 2 + 1)]
+    acks = [Ack(100, other, f"{index}", 1) for other in others for index in range(ROWS_WAITING_MAX // 2 + 1)]
     alice.send(*acks[:-2])
     assert not alice.wire.paused
     alice.send(*acks[-2:])

@@ -13,6 +13,7 @@ from outlast_protocol.limits import STATE_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE
 from outlast_protocol.operations import WHOLE_MAX, Op, Operation
 
 from tests.support.bounds import bounded
+from tests.support.state_model import StateModel
 
 HELD = {
     "name": Entry(3, 1_000, "ada", Encoding.TEXT, b"Ada"),
@@ -162,40 +163,21 @@ CALLS = st.builds(
 )
 
 
-class Model:
-    """What a state is, said in as few words as possible: values and versions."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, object] = {}
-        self.versions: dict[str, int] = {}
-
-    def asked(self, call: Call, offset: int) -> int | None:
-        choices = {"any": None, "right": self.versions.get(call.key, 0), "absent": 0, "wrong": offset + 1}
-        return None if call.op is Op.INCREMENT else choices[call.condition]
-
-    def do(self, call: Call, offset: int) -> ErrorCode | None:
-        key, old = call.key, self.values.get(call.key, 0)
-        if self.asked(call, offset) not in (None, self.versions.get(key, 0)):
-            return ErrorCode.VERSION_MISMATCH
-        if call.op is Op.UNSET:
-            self.values.pop(key, None)
-            self.versions.pop(key, None)
-            return None
-        if call.op is Op.INCREMENT and not (type(old) is int and max(abs(old), abs(old + call.by)) <= WHOLE_MAX):
-            return ErrorCode.NOT_A_NUMBER
-        self.values[key] = call.value if call.op is Op.SET else int(str(old)) + call.by
-        self.versions[key] = offset
-        return None
+def operation_of(call: Call, model: StateModel, offset: int) -> Operation:
+    if call.op is Op.INCREMENT:
+        return Operation(call.op, key=call.key, by=call.by)
+    asked = {"any": None, "right": model.version(call.key), "absent": 0, "wrong": offset + 1}
+    return Operation(call.op, key=call.key, version=asked[call.condition])
 
 
 @bounded(300)
 @given(st.lists(CALLS, max_size=25))
 def test_it_is_a_dict_with_versions(calls: list[Call]) -> None:
-    model, entries, totals = Model(), dict[str, Entry](), Totals()
+    model, entries, totals = StateModel(), dict[str, Entry](), Totals()
     for offset, call in enumerate(calls, 1):
-        operation = Operation(call.op, key=call.key, by=call.by, version=model.asked(call, offset))
+        operation = operation_of(call, model, offset)
         data = json.dumps(call.value).encode() if call.op is Op.SET else b""
-        refused = model.do(call, offset)
+        refused = model.do(operation, call.value, offset)
         try:
             new = apply_state(operation, Encoding.JSON, data, offset, offset, "ada", entries.get)
         except ProtocolError as error:
@@ -205,6 +187,5 @@ def test_it_is_a_dict_with_versions(calls: list[Call]) -> None:
         totals = totals.after(call.key, entries.get(call.key), new)
         entries.pop(call.key, None)
         entries.update({call.key: new} if new else {})
-        assert {key: json.loads(each.data) for key, each in entries.items()} == model.values
-        assert {key: each.version for key, each in entries.items()} == model.versions
+        assert {key: (each.version, json.loads(each.data)) for key, each in entries.items()} == model.held
         assert totals == totals_of(entries)

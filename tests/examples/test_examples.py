@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from outlast_protocol.frames import Claim
 
 from tests.support.broker import PATIENCE_S, broker_process, running_broker, socket_path
 from tests.support.tree import ROOT
@@ -69,6 +70,66 @@ def test_receipts(path: str) -> None:
         shown = [line for line in said[2:-1] if line.startswith("phone")]
         assert shown == ["phone: The build is done.", "phone: Shall I deploy it?"]
         assert f"agent: {first + 1} is read" in said
+
+
+def test_two_ways(path: str) -> None:
+    for _ in range(2):
+        with example("two_ways.py", path) as process:
+            said = finish(process)
+        assert [line for line in said if line.startswith("agent")] == [
+            "agent: takes 'Count as far as you can'",
+            "agent: stopped by person: that is far enough",
+            "agent: does not pay: it is free elsewhere",
+        ]
+        assert [line for line in said if line.startswith("person")] == [
+            "person: the prompt was accepted by agent",
+            "person: the cancel was accepted by agent",
+            "person: is asked 'May I pay 5 for the result?'",
+        ]
+
+
+def test_claims(path: str) -> None:
+    paid = [f"agent-{index}: {{'order': 42, 'charged': '9.90 EUR'}}" for index in (1, 2)]
+    with example("claims.py", path) as process:
+        charged, *said = finish(process)
+    assert charged == "charging order 42, attempt 1" and sorted(said) == paid
+    with example("claims.py", path) as process:
+        assert sorted(finish(process)) == paid
+
+
+def test_an_order_whose_agent_was_killed_is_charged_by_the_next() -> None:
+    with running_broker() as broker:
+        dead = broker.client("agent-0")
+        number = dead.open("session:claims").number
+        assert dead.result(Claim(dead.request(), number, "charge:42", 1_000))["status"] == "granted"
+        dead.close()
+        with example("claims.py", broker.path) as process:
+            assert finish(process)[0] == "charging order 42, attempt 2"
+
+
+def test_presence(path: str) -> None:
+    with example("presence.py", path) as process:
+        said = finish(process)
+    assert [line for line in said if line.startswith("is anybody")] == [
+        "is anybody there? False",
+        "is anybody there? True",
+    ]
+    works, pauses = "agent: somebody is there, I work", "agent: nobody is there, I pause"
+    assert [line for line in said if line.startswith("agent")] == [works, pauses] * 2
+    assert "person: left {'device': 'laptop', 'reading': True}" in said
+    assert "person: present {'device': 'phone'}" in said
+
+
+def test_state(path: str) -> None:
+    steps = ["plan", "review", "search", "write"]
+    for _ in range(2):
+        with example("state.py", path) as process:
+            *said, last = finish(process)
+        lines = [line.split(" (")[0] for line in said]
+        for word in ("taken", "done"):
+            assert sorted(line for line in lines if line.endswith(f": {word}")) == [f"{step}: {word}" for step in steps]
+        assert [line for line in lines if line.startswith("done")] == [f"done: {count}" for count in range(1, 5)]
+        assert last == "4 of 4 steps are done"
 
 
 def test_the_agent_publishes_all_its_work(path: str) -> None:

@@ -18,10 +18,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from outlast_protocol import Connection, Malformed, Position, ProtocolError, Role, State, batch
 from outlast_protocol.frames import BY_CLASS, BY_NUMBER, HEADER, MAGIC
+from outlast_protocol.operations import is_for_clients, operation_row, read_operation
+from outlast_protocol.tile import make_tile
 
+from tests.protocol.bad_batches import nested_tile
 from tests.support.bounds import FACTOR, bounded, seeded_random
 from tests.support.transcript import connection_in
-from tests.support.vectors import load
+from tests.support.vectors import from_json, load
 
 ENDS = [
     (State.CONNECTING, Role.BROKER),
@@ -38,7 +41,15 @@ FRAME_SEEDS = [bytes.fromhex(row["hex"]) for name in ("frames.json", "malformed.
 BATCH_SEEDS = [bytes.fromhex(row["published"]) for row in load("batches.json")["batches"]]
 BATCH_SEEDS += [bytes.fromhex(row["hex"]) for row in load("malformed.json")["batches"]]
 RUN_SEEDS = [bytes.fromhex(row["stamped"]) for row in load("batches.json")["batches"]]
-RUN_SEEDS += [bytes.fromhex(row["hex"]) for row in load("batches.json")["runs"]]
+RUN_SEEDS += [bytes.fromhex(row["hex"]) for name in ("batches.json", "malformed.json") for row in load(name)["runs"]]
+
+ROW_SEEDS = [
+    msgpack.packb(from_json(record["operation"]))
+    for listed in load("batches.json").values()
+    for row in listed
+    for record in row["records"]
+    if record["operation"]
+]
 
 Reader = Callable[[bytes], object]
 
@@ -64,18 +75,38 @@ def read_stream_everywhere(data: bytes) -> None:
 
 
 def read_published(data: bytes) -> None:
-    """A batch that passes the checks must be readable, whoever published it."""
+    """A batch that passes the checks must be readable, whoever published it, and says nothing that is the broker's."""
     try:
         count = batch.check_batch(data, CLIENT)
     except ProtocolError:
         return
-    assert len(batch.read_records(batch.stamp(data, 1, 1))) == count
+    records = batch.read_records(batch.stamp(data, 1, 1))
+    assert len(records) == count
+    for record in records:
+        if record.operation is not None:
+            assert is_for_clients(record.operation) and not record.ttl_ms
+            assert read_operation(operation_row(record.operation)) == record.operation
+
+
+def read_row(data: bytes) -> None:
+    """An operation by itself, from any msgpack."""
+    try:
+        row = msgpack.unpackb(data, raw=False)
+    except Exception:
+        return
+    try:
+        operation = read_operation(row)
+    except ProtocolError as error:
+        assert len(error.message) < 500
+        return
+    assert read_operation(operation_row(operation)) == operation
 
 
 def read_run(data: bytes) -> None:
     try:
         records = batch.read_records(data)
-    except ProtocolError:
+    except ProtocolError as error:
+        assert len(error.message) < 500
         return
     for record in records:
         try:
@@ -130,9 +161,30 @@ def test_any_bytes_as_a_batch(data: bytes) -> None:
 @bounded(150)
 @given(st.binary(max_size=40) | BODIES.map(msgpack.packb), st.integers(0, 5), st.binary(max_size=40))
 def test_any_labels_and_vectors_under_a_right_checksum(labels: bytes, count: int, rest: bytes) -> None:
-    data = batch.assemble(CLIENT, labels, count, rest)
-    read_published(data)
-    read_run(data)
+    for kind in (batch.KIND_RECORDS, batch.KIND_SESSION, batch.KIND_TILE, batch.KIND_TILE + 1):
+        data = batch.assemble(CLIENT, labels, count, rest, kind)
+        read_published(data)
+        read_run(data)
+
+
+ROWS = st.lists(BODIES | st.sampled_from([1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 32]), max_size=5)
+
+
+@bounded(200)
+@given(ROWS, st.none() | BODIES)
+def test_any_operation_in_a_label(row: list[object], ttl_ms: object) -> None:
+    for label in ([1, None, {}, row], [1, None, {}, row, ttl_ms], [1, None, {}, None, ttl_ms]):
+        data = batch.assemble(CLIENT, msgpack.packb([label]), 1, bytes(4), batch.KIND_SESSION)
+        read_published(data)
+        read_run(data)
+
+
+@bounded(150)
+@given(
+    st.lists(st.sampled_from(RUN_SEEDS) | st.binary(max_size=40), max_size=4), st.integers(1, 60), st.integers(0, 60)
+)
+def test_any_bytes_in_a_tile(pieces: list[bytes], first: int, more: int) -> None:
+    read_run(make_tile(first, first + more, 1, b"".join(pieces)))
 
 
 @bounded(100)
@@ -177,11 +229,27 @@ def mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 
 def repaired(data: bytes) -> bytes:
-    """With length, checksum and reserved fields right again, so that mutations reach what lies behind them."""
+    """With length, checksum, kind and reserved fields right again, so that mutations reach what lies behind them."""
     if len(data) < batch.HEAD_BYTES:
         return data
-    covered = b"\0" + data[25:26] + bytes(2) + data[28:]
+    covered = bytes([data[24] & 1]) + data[25:26] + bytes(2) + data[28:]
     return struct.pack("<IIQQ", len(data), crc32(covered), 0, 0) + covered
+
+
+def repaired_run(data: bytes) -> bytes:
+    """With every checksum right again, also those in tiles, as far as lengths lead."""
+    fixed, start = bytearray(data), 0
+    while len(fixed) - start >= batch.HEAD_BYTES:
+        end = start + int.from_bytes(fixed[start : start + 4], "little")
+        if not start + batch.HEAD_BYTES <= end <= len(fixed):
+            fixed[start : start + 4] = (len(fixed) - start).to_bytes(4, "little")
+            end = len(fixed)
+        if fixed[start + 24] == batch.KIND_TILE:
+            fixed[start + 25 : start + 28] = bytes(3)
+            fixed[start + 36 : end] = repaired_run(bytes(fixed[start + 36 : end]))
+        fixed[start + 4 : start + 8] = crc32(fixed[start + 24 : end]).to_bytes(4, "little")
+        start = end
+    return bytes(fixed)
 
 
 def reframed(data: bytes) -> bytes:
@@ -206,9 +274,10 @@ def fuzz(chance: random.Random, rounds: int, seeds: Sequence[bytes], repair: Rea
     [
         (3_000, FRAME_SEEDS, reframed, read_stream_everywhere),
         (15_000, BATCH_SEEDS, repaired, read_published),
-        (15_000, RUN_SEEDS, repaired, read_run),
+        (8_000, RUN_SEEDS, repaired_run, read_run),
+        (15_000, ROW_SEEDS, bytes, read_row),
     ],
-    ids=["frames", "published batches", "stored runs"],
+    ids=["frames", "published batches", "stored runs", "operations"],
 )
 def test_mutated_vectors_do_no_harm(rounds: int, seeds: list[bytes], repair: Reader, read: Reader) -> None:
     with seeded_random() as chance:
@@ -247,6 +316,22 @@ def trusting_batch(data: bytes) -> None:
         struct.unpack_from(f"<{min(count, 2**20)}I", data, start)
 
 
+def trusting_tile(data: bytes) -> None:
+    """Reads tiles in tiles in tiles, as deep as they go."""
+    if len(data) >= batch.HEAD_BYTES and data[24] == batch.KIND_TILE:
+        trusting_tile(data[batch.HEAD_BYTES :])
+
+
+def trusting_row(data: bytes) -> None:
+    """Believes that an operation is an array of what it ought to hold."""
+    try:
+        row = msgpack.unpackb(data)
+    except Exception:
+        return
+    if isinstance(row, list) and row[0] == 2:
+        row[1].to_bytes(8, "little")
+
+
 def trusting_run(data: bytes) -> None:
     """Looks at nothing but the first bytes of each batch."""
     position = 0
@@ -262,18 +347,20 @@ def trusting_run(data: bytes) -> None:
         (FRAME_SEEDS, reframed, trusting_connection),
         (BATCH_SEEDS, repaired, trusting_batch),
         (RUN_SEEDS, repaired, trusting_run),
+        ([nested_tile(2_000)], bytes, trusting_tile),
+        (ROW_SEEDS, bytes, trusting_row),
     ],
-    ids=["frames", "published batches", "stored runs"],
+    ids=["frames", "published batches", "stored runs", "tiles", "operations"],
 )
 def test_the_fuzzer_catches_a_decoder_that_trusts(seeds: list[bytes], repair: Reader, read: Reader) -> None:
-    with seeded_random() as chance, pytest.raises(AssertionError, match="error from"):
+    with seeded_random() as chance, pytest.raises(AssertionError, match="[eE]rror from"):
         fuzz(chance, 2_500, seeds, repair, read)
 
 
 def test_the_fuzzer_catches_a_connection_with_one_check_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The canary that counts: the real decoder, but no frame is ever too short."""
     monkeypatch.setattr("outlast_protocol.connection.BYTES_MIN", dict.fromkeys(BY_NUMBER, 0))
-    with seeded_random() as chance, pytest.raises(AssertionError, match="error from"):
+    with seeded_random() as chance, pytest.raises(AssertionError, match="[eE]rror from"):
         fuzz(chance, 2_500, FRAME_SEEDS, reframed, read_stream_everywhere)
 
 

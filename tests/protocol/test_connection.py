@@ -13,7 +13,10 @@ from outlast_protocol.frames import (
     MAGIC,
     PUBLISH,
     SPECS,
+    Attach,
+    Attached,
     Deliver,
+    Ephemeral,
     Error,
     GoAway,
     Hello,
@@ -21,6 +24,7 @@ from outlast_protocol.frames import (
     Opened,
     Ping,
     Pong,
+    Presence,
     Publish,
     Published,
     Subscribe,
@@ -75,6 +79,18 @@ TRANSCRIPTS: dict[str, list[tuple[Role, Frame, State]]] = {
         (CLIENT, Pong(5), State.OPEN),
         (CLIENT, Ping(6), State.OPEN),
         (BROKER, Pong(6), State.OPEN),
+    ],
+    "attach": [
+        (CLIENT, HELLO, State.GREETED),
+        (BROKER, WELCOME, State.OPEN),
+        (CLIENT, Attach(1, 9, 65_536, last=50), State.OPEN),
+        (BROKER, Attached(1, 0, 1, EPOCH, 1, 1, [], []), State.OPEN),
+        (BROKER, Presence(9, 1, 0, [], snapshot=True), State.OPEN),
+        (BROKER, Deliver(9, STAMPED), State.OPEN),
+        (CLIENT, Ephemeral(0, 9, BATCH), State.OPEN),
+        (BROKER, Ephemeral(0, 9, STAMPED), State.OPEN),
+        (BROKER, GOAWAY, State.LEAVING),
+        (BROKER, Presence(9, 0, 1), State.LEAVING),
     ],
     "refused at the door": [
         (BROKER, Error(0, ErrorCode.GOING_AWAY, "stopping"), State.CONNECTING),
@@ -278,7 +294,7 @@ def test_reserved_bits_are_refused(flags: int, reserved: int) -> None:
     assert failure(broker, header(16, 0x03, flags, reserved)).code is ErrorCode.BAD_FRAME
 
 
-@pytest.mark.parametrize("number", [0x00, 0x07, 0x17, 0x1F, 0x34, 0xFF])
+@pytest.mark.parametrize("number", [0x00, 0x07, 0x1D, 0x29, 0x34, 0x46, 0x54, 0x5D, 0xFF])
 def test_unknown_frames_are_named(number: int) -> None:
     error = failure(connection_in(State.OPEN, BROKER), header(16, number))
     assert error.code is ErrorCode.UNKNOWN_FRAME and error.detail == {"type": number}
@@ -323,7 +339,7 @@ def test_a_frame_in_tiny_pieces_takes_no_more_room_than_its_bytes() -> None:
         tracemalloc.stop()
     assert peak_bytes < 2 * frame_bytes
     [publish] = broker.receive(stream[-2:])
-    assert isinstance(publish, Publish) and len(publish.batch) == frame_bytes - 36
+    assert isinstance(publish, Publish) and len(publish.batch) == frame_bytes - 44
 
 
 def test_nothing_is_kept_after_a_failure() -> None:

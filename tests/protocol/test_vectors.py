@@ -7,10 +7,20 @@ from typing import Any
 import pytest
 from outlast_protocol import Connection, Malformed, Position, ProtocolError, State, batch
 from outlast_protocol.frames import BY_NUMBER, SPECS, encode
+from outlast_protocol.operations import Op
 
 from tests.protocol.make_vectors import vectors
 from tests.support.transcript import connection_in, peer_of
-from tests.support.vectors import FOLDER, ROLES, frame_from_json, frame_to_json, from_json, load, record_to_json
+from tests.support.vectors import (
+    FOLDER,
+    ROLES,
+    frame_from_json,
+    frame_to_json,
+    from_json,
+    label_from_json,
+    load,
+    record_to_json,
+)
 
 MADE = vectors()
 FRAMES, BATCHES, MALFORMED, POSITIONS = map(load, ("frames.json", "batches.json", "malformed.json", "positions.json"))
@@ -30,7 +40,10 @@ def test_there_is_no_file_that_nobody_makes() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {*MADE, "README.md"}
 
 
-@pytest.mark.parametrize("listed", [FRAMES["frames"], MALFORMED["frames"], BATCHES["batches"], MALFORMED["batches"]])
+LISTS = [listed for file in (FRAMES, BATCHES, MALFORMED) for listed in file.values()]
+
+
+@pytest.mark.parametrize("listed", LISTS)
 def test_names_tell_rows_apart(listed: list[dict[str, Any]]) -> None:
     assert len({row["name"] for row in listed}) == len(listed)
 
@@ -94,17 +107,24 @@ def test_a_stamped_batch_holds_its_records(row: dict[str, Any]) -> None:
 
 @rows(BATCHES["batches"])
 def test_the_records_encode_to_the_batch(row: dict[str, Any]) -> None:
-    records = [
-        (batch.DECODERS[record["encoding"]](bytes.fromhex(record["data"])), record["name"], record["headers"])
-        for record in row["records"]
-    ]
-    assert (batch.encode_batch(row["client_id"], records).hex() == row["published"]) == row["exact"]
+    records = [(label_from_json(record), bytes.fromhex(record["data"])) for record in row["records"]]
+    encoded = batch.encode_labelled(row["client_id"], records)
+    assert (encoded.hex() == row["published"]) == row["exact"]
+    stamped = batch.stamp(encoded, **from_json(row["stamp"]))
+    assert [record_to_json(record) for record in batch.read_records(stamped)] == row["records"]
+
+
+def test_every_operation_is_there() -> None:
+    listed = [*BATCHES["batches"], *BATCHES["runs"]]
+    seen = {record["operation"][0] for row in listed for record in row["records"] if record["operation"]}
+    assert seen == set(Op)
 
 
 @rows(BATCHES["runs"])
 def test_a_run_holds_the_records_of_all_its_batches(row: dict[str, Any]) -> None:
     read = batch.read_records(bytes.fromhex(row["hex"]))
     assert [record_to_json(record) for record in read] == row["records"]
+    assert [[span.offset, span.last] for span in batch.spans(bytes.fromhex(row["hex"]))] == from_json(row["spans"])
 
 
 # --- malformed.json ---------------------------------------------------------------------------------------
@@ -133,6 +153,13 @@ def test_malformed_batches_are_refused_by_name(row: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError) as caught:
         batch.check_batch(bytes.fromhex(row["hex"]), row["client_id"].encode())
     assert (caught.value.name, caught.value.fatal) == (row["error"], row["fatal"])
+
+
+@rows(MALFORMED["runs"])
+def test_a_reader_refuses_malformed_runs_by_name(row: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        batch.read_records(bytes.fromhex(row["hex"]))
+    assert caught.value.name == row["error"]
 
 
 def test_every_error_that_the_codec_gives_has_a_row() -> None:

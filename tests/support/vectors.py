@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from outlast_protocol import Frame, Record, Role
+from outlast_protocol import Frame, Record, Role, batch
 from outlast_protocol.frames import SPECS, Published
+from outlast_protocol.operations import operation_row, read_operation
 
 FOLDER = Path(__file__).parents[2] / "protocol" / "vectors"
 # Whole numbers that not every JSON reader keeps exact are text; no other text there looks like them.
@@ -65,7 +66,15 @@ def frame_from_json(kind: str, fields: dict[str, Any]) -> Frame:
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
-    """`data` is hexadecimal; text and JSON are given as text too, as a reader shows them."""
-    shown = record._asdict() | {"data": record.data.hex(), "headers": dict(record.headers)}
+    """`data` is hexadecimal; text and JSON are given as text too, as a reader shows them. `operation` is its array."""
+    operation = None if record.operation is None else operation_row(record.operation)
+    shown = record._asdict() | {"headers": dict(record.headers), "operation": operation}
     text = {"text": record.data.decode("utf-8", "replace")} if record.encoding else {}
     return {**to_json({k: v for k, v in shown.items() if k != "data"}), "data": record.data.hex(), **text}
+
+
+def label_from_json(record: dict[str, Any]) -> batch.LabelKey:
+    """The label that a written record asks for."""
+    row, ttl_ms = from_json(record["operation"]), from_json(record["ttl_ms"])
+    start = (record["encoding"], record["name"], tuple(sorted(record["headers"].items())))
+    return (*start, None if row is None else read_operation(row), ttl_ms) if row or ttl_ms else start

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from outlast import Ack, BufferFull, Channel, Client, Data, OutlastError
 
+from . import ephemeral
 from .background import in_background
 from .exits import Exit, Failure
 from .failures import explain
@@ -35,12 +36,13 @@ FORMATS = ("auto", "table", "plain", "json")
 @click.option("--name", help="The records' name, such as token or tool_call.")
 @click.option("--header", "header_texts", multiple=True, metavar="KEY=VALUE", help="A header. Repeat it for more.")
 @click.option("--if-offset", type=click.IntRange(0), metavar="N", help="Only if N is the channel's last offset.")
+@click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Tell it to those who read now, and store nothing.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
               "auto: a table on a terminal, EPOCH:OFFSET in a pipe.")  # fmt: skip
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    form: str, url: str, connect_timeout_ms: int,
+    is_ephemeral: bool, form: str, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
 
@@ -49,6 +51,13 @@ def pub(
     any line was refused. Text that begins with a dash goes behind --.
     """
     labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
+    if is_ephemeral:
+        if data == "-" or if_offset is not None:
+            raise click.UsageError("--ephemeral is for a single message without an offset: leave out - and --if-offset")
+        message = parse_data(data, is_json)
+        return run_session(
+            url, connect_timeout_ms, lambda client: ephemeral.tell(channel_of(client, channel), message, labels)
+        )
     if data == "-":
         if if_offset is not None:
             raise click.UsageError("--if-offset is for a single record, not for standard input")

@@ -8,6 +8,7 @@ import click
 from outlast import Channel, Client, Position, Record, Resync, Subscription
 from outlast.cursor import check_cursor_name
 
+from . import ephemeral
 from .exits import Exit
 from .failures import explain
 from .options import broker_options
@@ -30,6 +31,7 @@ class Ending(NamedTuple):
 @click.argument("channel")
 @start_options
 @click.option("--cursor", metavar="NAME", help="Go on where NAME has got to, and move it: see below.")
+@click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Only what is told now and not stored, from now on.")
 @click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Stop after N records.")
 @click.option("--exit-at-end", "at_end", is_flag=True, help="Stop at what is the channel's last record now.")
 @click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
@@ -37,6 +39,7 @@ class Ending(NamedTuple):
 @broker_options
 def sub(
     channel: str, after: str | None, origin: str | None, cursor: str | None, count: int | None, at_end: bool,
+    is_ephemeral: bool,
     wants_json: bool, at_resync: bool, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Read CHANNEL, from what comes next or from where you say, and go on as more comes.
@@ -52,6 +55,10 @@ def sub(
     start = chosen_start(after, origin)
     if cursor is not None:
         check_cursor(cursor)
+    if is_ephemeral:
+        if start != Start() or cursor is not None or at_end or at_resync:
+            raise click.UsageError("--ephemeral reads what is not in the log: it goes with -n and --json only")
+        return run_session(url, connect_timeout_ms, lambda client: _overhear(client, channel, wants_json, count))
     render = choose_render(wants_json, is_terminal())
     ending = Ending(count, at_end, at_resync)
 
@@ -61,6 +68,12 @@ def sub(
         return await while_read(sink, reader.read(start))
 
     return run_session(url, connect_timeout_ms, job)
+
+
+async def _overhear(client: Client, channel: str, wants_json: bool, count: int | None) -> int:
+    sink = Sink()
+    render = ephemeral.choose_render(wants_json, is_terminal())
+    return await while_read(sink, ephemeral.overhear(channel_of(client, channel), sink, render, count))
 
 
 def check_cursor(name: str) -> None:

@@ -29,19 +29,27 @@ from __future__ import annotations
 from outlast_protocol import Data, Headers, Position
 
 from .channel import Channel
+from .claim import Claim, ClaimSummary
 from .client import Client, connect
 from .cursor import Cursor
+from .ephemeral import EphemeralMessage, Ephemerals
 from .errors import (
     BadChannelName,
     BadData,
     BufferFull,
+    ClaimHeld,
     Closed,
     ConnectFailed,
     ConnectionLost,
     Damaged,
     Fenced,
+    ForeignMessage,
     GoingAway,
+    LeaseHeld,
     LimitExceeded,
+    MessageClosed,
+    NotAnswered,
+    NotANumber,
     NotDelivered,
     OffsetAhead,
     OffsetMismatch,
@@ -55,9 +63,18 @@ from .errors import (
     Trimmed,
     UnknownChannel,
     UnknownCursor,
+    UnknownMessage,
+    VersionMismatch,
     Violation,
 )
+from .inbox import Cancellation, Inbox, Request
+from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
+from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .replica import StateChanged, StateEntry, StateSnapshot
+from .requests import Outcome
+from .state import Delete, Increment, Set, SharedState
+from .state_watch import StateWatch
 from .subscription import Subscription
 
 __all__ = [
@@ -65,9 +82,13 @@ __all__ = [
     "BadChannelName",
     "BadData",
     "BufferFull",
+    "Cancellation",
     "Channel",
     "ChannelInfo",
     "ChannelSummary",
+    "Claim",
+    "ClaimHeld",
+    "ClaimSummary",
     "Client",
     "Closed",
     "ConnectFailed",
@@ -75,28 +96,58 @@ __all__ = [
     "Cursor",
     "Damaged",
     "Data",
+    "Delete",
+    "EphemeralMessage",
+    "Ephemerals",
     "Fenced",
+    "ForeignMessage",
     "GoingAway",
     "Headers",
+    "Inbox",
+    "Increment",
+    "LeaseHeld",
     "LimitExceeded",
+    "Member",
+    "MemberChanged",
+    "Membership",
     "Message",
+    "MessageClosed",
+    "NotAnswered",
+    "NotANumber",
     "NotDelivered",
+    "Occupied",
     "OffsetAhead",
     "OffsetMismatch",
+    "Outcome",
     "OutlastError",
     "Position",
+    "Presence",
+    "PresenceCounts",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "PresenceWatch",
     "ReadOnly",
     "Record",
     "Refused",
+    "Request",
     "Resync",
     "Retention",
     "SequenceGap",
+    "Set",
+    "SharedState",
     "StaleEpoch",
+    "StateChanged",
+    "StateEntry",
+    "StateSnapshot",
+    "StateWatch",
     "Subscription",
     "TooLarge",
     "Trimmed",
     "UnknownChannel",
     "UnknownCursor",
+    "UnknownMessage",
+    "Vacated",
+    "VersionMismatch",
     "Violation",
     "connect",
 ]

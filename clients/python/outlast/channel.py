@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -13,35 +13,55 @@ from outlast_protocol.limits import CREDIT_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from .answers import Answers
 from .backoff import Pace
+from .claim import Claim, ClaimSummary, claim_from, wanted
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
+from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
+from .inbox import Inbox, kinds_of
 from .link import Link
 from .options import check_whole
 from .outbox import Lane, Outbox
+from .presence import Presence
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
+from .requests import Fields, Kind, Outcome, Reference, make_request, number_of
 from .rows import Row, make_row
 from .starts import Edge, Where
+from .state import SharedState
 from .subscription import CursorSubscription, Feed, Seats, Subscription
 
 WINDOW_BYTES_DEFAULT = 1_048_576
 CURSORS_PAGE = 500
+EPHEMERAL_KEPT_DEFAULT = 256
+INBOX_WAITING_MAX = 1_000
+INBOX_KINDS_DEFAULT: tuple[Kind, ...] = ("prompt", "cancel", "steer")
+CLAIMS_PAGE = 500
 
 
 class Channel:
     """Made by `client.channel(name)`, without I/O. The channel comes to be when it is first used."""
 
-    def __init__(self, name: str, link: Link, outbox: Outbox, seats: Seats, pace: Pace) -> None:
+    def __init__(self, name: str, link: Link, outbox: Outbox, seats: Seats, pace: Pace, hearing: Hearing) -> None:
         self.name = name
         self._link = link
         self._outbox = outbox
         self._seats = seats
         self._pace = pace
         self._lane = Lane(name)
+        self.presence = Presence(name, link, pace)
+        self._hearing = hearing
+        self._mouth = Mouth(name, link)
+        self._answers = Answers(self, lambda: link.bounds.client_id)
 
     def __repr__(self) -> str:
         return f"<outlast.Channel {self.name!r}>"
+
+    @property
+    def state(self) -> SharedState:
+        """The channel's shared state: keys and values beside its messages, in one order with them."""
+        return SharedState(self.name, self._link, self._outbox, self._lane, self.subscribe)
 
     # --- publishing ---------------------------------------------------------------------------------------
 
@@ -158,6 +178,100 @@ class Channel:
         read = history.backwards if backwards else history.forwards
         return read(self._link, self.name, wanted)
 
+    # --- what is not stored -------------------------------------------------------------------------------
+
+    def send_ephemeral(self, data: Data, *, name: str | None = None, headers: Headers | None = None) -> bool:
+        """Tells those who read the channel now, and stores nothing: for typing indicators and the like.
+
+        Returns at once, and whether it was sent: False without a connection, or with one that does not drain. What
+        was sent may still be dropped on its way. Raises TooLarge for more than a frame of 65,536 bytes holds.
+        """
+        return self._mouth.send(make_row(data, name, headers))
+
+    def ephemeral(self, *, limit: int = EPHEMERAL_KEPT_DEFAULT) -> Ephemerals:
+        """The ephemeral messages that come from now on, this client's own too.
+
+        Of those that are not iterated yet the newest `limit` are kept. With a subscription of this client to the
+        channel they come by that one, and not while it is behind; else the client subscribes for them.
+        """
+        return Ephemerals(Hearer(self.name, check_whole("limit", limit, 1)), self._hearing)
+
+    # --- two ways -----------------------------------------------------------------------------------------
+
+    async def prompt(
+        self, text: str, *, message: Reference | None = None, fields: Fields | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """Asks whoever reads this channel's inbox for something, and returns when that was accepted or refused.
+
+        `message` is what it refers to: an offset, or what has one. `fields` go with it as data, beside the text. Over
+        as many connections as that takes. Raises NotAnswered after `timeout` seconds; the prompt stays open then.
+        Raises Resync when the answer cannot be known, because records were lost or the channel was deleted.
+        """
+        return await self._request("prompt", text, message, fields, timeout)
+
+    async def cancel(self, message: Reference, text: str | None = None, *, timeout: float | None = 30.0) -> Outcome:
+        """Asks to stop the work on a message, or on a request; `text` says why. Returns and raises as `prompt`."""
+        return await self._request("cancel", text, message, None, timeout)
+
+    async def steer(
+        self, message: Reference, text: str, *, fields: Fields | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """Asks to go on with a message, or with a request, in another way. Returns and raises as `prompt`."""
+        return await self._request("steer", text, message, fields, timeout)
+
+    async def ask_approval(
+        self,
+        text: str,
+        *,
+        message: Reference | None = None,
+        fields: Fields | None = None,
+        timeout: float | None,
+    ) -> Outcome:
+        """Asks people whether something may be done. What this client itself answers is no approval.
+
+        People take their time: `timeout` in seconds has to be chosen, None: for ever. Returns and raises as `prompt`.
+        """
+        return await self._request("approval", text, message, fields, timeout)
+
+    async def _request(
+        self, kind: Kind, text: str | None, message: Reference | None, fields: Fields | None, timeout: float | None
+    ) -> Outcome:
+        number = None if message is None else number_of("the message", message)
+        return await self._answers.ask(make_request(kind, text, number, fields), timeout)
+
+    async def outcome(self, request: Reference, *, timeout: float | None = 30.0) -> Outcome:
+        """How a request was answered, whoever made it and whenever; waits for that. Raises NotAnswered, and
+        ValueError when no request has that number.
+        """
+        return await self._answers.outcome(number_of("the request", request), timeout)
+
+    async def approve(self, request: Reference, data: Data = None) -> Outcome:
+        """Accepts a request by its number. Returns the answer that counts: somebody else's, if that came first.
+
+        Raises ValueError when no request has that number, or when it is an approval that this client asked for.
+        """
+        return await self._answers.accept(number_of("the request", request), data)
+
+    async def reject(self, request: Reference, reason: str = "") -> Outcome:
+        """Refuses a request by its number; one's own is withdrawn so. Returns and raises as `approve`."""
+        return await self._answers.refuse(number_of("the request", request), reason)
+
+    def inbox(
+        self,
+        *,
+        cursor: str,
+        kinds: Collection[Kind] = INBOX_KINDS_DEFAULT,
+        waiting_max: int = INBOX_WAITING_MAX,
+    ) -> Inbox:
+        """The requests that nobody has answered, to be entered and iterated; then those that come.
+
+        `cursor` names whose inbox it is: started again under it, the requests that are still open come again. With
+        kinds=("approval",) it is the inbox of a person. Beyond `waiting_max` that are not iterated yet it refuses more.
+        """
+        check_whole("waiting_max", waiting_max, 1)
+        records = self.subscribe(cursor=cursor, ack="manual")
+        return Inbox(self, records, kinds_of(kinds), self._link.bounds.client_id, waiting_max)
+
     # --- cursors ------------------------------------------------------------------------------------------
 
     async def delivered(self, offset: Where, *, cursor: str, timeout: float | None = 30.0) -> None:
@@ -192,6 +306,53 @@ class Channel:
         reply = await self._link.call(lambda request: frames.Forget(request, self.name, name), frames.Reply)
         offset: int = reply.result["offset"]
         return offset
+
+    # --- claims -------------------------------------------------------------------------------------------
+
+    def claim(self, key: str, *, ttl: float = 30.0, wait: bool = False, timeout: float | None = None) -> Claim:
+        """The right to do what `key` stands for, for `async with`: granted to one of all who ask, until it is settled.
+
+        Inside the block `claim.granted` says that it is this one's to do, and to end with `await claim.settle(result)`;
+        else it is `done`, and `claim.result` what it was settled with. While the block runs it is extended by itself;
+        without it, it lapses after `ttl` seconds, 1 to 3,600. A block that is left without settling abandons it, and
+        the next may try.
+
+        When somebody else is at it, entering raises ClaimHeld; with `wait`, or a `timeout` in seconds, it waits until
+        the claim is free or done, and raises ClaimHeld when the time is up. Raises LimitExceeded, and ReadOnly.
+        """
+        return Claim(self._link, wanted(self.name, key, ttl, wait, timeout))
+
+    async def once(
+        self,
+        key: str,
+        function: Callable[[], Awaitable[Data] | Data],
+        *,
+        ttl: float = 30.0,
+        timeout: float | None = None,
+    ) -> Data:
+        """What `function` gave, to whomever was granted `key`: it is called here only if nobody has done it yet.
+
+        Waits while somebody else is at it, up to `timeout` seconds. What it raises is raised, and the next may try.
+        Raises ClaimHeld, and Fenced when somebody else was granted it while `function` ran.
+        """
+        async with self.claim(key, ttl=ttl, wait=True, timeout=timeout) as claim:
+            if claim.granted:
+                result = function()
+                await claim.settle(await result if isinstance(result, Awaitable) else result)
+            return claim.result
+
+    async def claims(self) -> AsyncIterator[ClaimSummary]:
+        """The channel's claims in the byte order of their keys. Raises UnknownChannel."""
+        after: str | None = None
+        more = True
+        while more:
+            ask = partial(frames.Claims, channel=self.name, after=after, limit=CLAIMS_PAGE)
+            result = await self._ask(ask)
+            rows = [claim_from(row) for row in result["claims"]]
+            for row in rows:
+                yield row
+            more = bool(rows) and result["more"]
+            after = rows[-1].key if rows else None
 
     # --- the channel itself -------------------------------------------------------------------------------
 

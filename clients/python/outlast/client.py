@@ -15,6 +15,7 @@ from outlast_protocol import frames
 from . import address
 from .backoff import BASE_MS_DEFAULT, CAP_MS_DEFAULT, Pace
 from .channel import Channel
+from .ephemeral import Hearing
 from .errors import Closed, ConnectFailed, OutlastError
 from .link import Link
 from .options import LinkState, OnState, Options, WhenFull, check_channel_name
@@ -86,6 +87,7 @@ class Client:
         self._outbox: Outbox | None = None
         self._extra: list[Link] = []
         self._leaving: list[Link] = []
+        self._hearing = Hearing(self, options.pace)
         self._closed = False
 
     @property
@@ -105,6 +107,7 @@ class Client:
             raise RuntimeError("a client can be entered once: call connect() again for another one")
         options = self._options
         self._link = Link(options, options.on_state, publishes=True)
+        self._link.ears = self._hearing
         self._outbox = Outbox(self._link, options.buffer_bytes, options.when_full, options.pace)
         self._link.listeners.append(self._outbox)
         self._link.start()
@@ -149,6 +152,9 @@ class Client:
 
     async def _hang_up(self) -> None:
         assert self._link is not None
+        for channel in self._channels.values():
+            channel.presence.close()
+        self._hearing.close()
         links = [self._link, *self._extra, *self._leaving]
         for link in links:
             for reader in list(link.readers.values()):
@@ -166,7 +172,7 @@ class Client:
             check_channel_name(name)
             if self._link is None or self._outbox is None:
                 raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
-            known = Channel(name, self._link, self._outbox, self, self._options.pace)
+            known = Channel(name, self._link, self._outbox, self, self._options.pace, self._hearing)
             self._channels[name] = known
         return known
 
@@ -192,15 +198,17 @@ class Client:
         """A link with no subscription to the feed's channel; a new one when all have one."""
         if self._closed or self._link is None:
             raise Closed("this client is closed")
-        for link in (self._link, *self._extra):
+        for link in self._links():
             occupant = link.readers.get(feed.name)
-            if occupant is not None and occupant.abandoned:
+            while occupant is not None and occupant.abandoned:
                 occupant.close()
+                occupant = link.readers.get(feed.name)
             if feed.name not in link.readers and link.state != "closed":
                 link.readers[feed.name] = feed
                 return link
         self._leaving = [link for link in self._leaving if not link.is_gone]
         link = Link(self._options, None, publishes=False)
+        link.ears = self._hearing
         link.readers[feed.name] = feed
         self._extra.append(link)
         link.start()
@@ -214,6 +222,14 @@ class Client:
             self._extra.remove(link)
             self._leaving.append(link)
             link.close()
+        self._hearing.ended(feed)
+
+    def seated(self, name: str) -> Link | None:
+        """The first link with a subscription to the channel."""
+        return next((link for link in self._links() if name in link.readers), None)
+
+    def _links(self) -> list[Link]:
+        return [*([self._link] if self._link is not None else []), *self._extra]
 
 
 def _requested(ask: frames.List, request: int) -> frames.List:

@@ -1,8 +1,8 @@
 """Everything that can go wrong, as types (PROTOCOL.md section 8).
 
 `OutlastError` is the base. What the broker refuses arrives as the subclass for its code, or as `Refused`;
-what the client itself says (`BufferFull`, `TooLarge`, `ConnectFailed`, `ConnectionLost`, `Closed`,
-`Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
+what the client itself says (`BufferFull`, `TooLarge`, `ClaimHeld`, `ConnectFailed`, `ConnectionLost`,
+`Closed`, `Violation`) has a code of the same form. Wrong arguments are ValueError or TypeError, as everywhere.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class OutlastError(Exception):
     def _number(self, key: str) -> int:
         value = self.detail.get(key, 0)
         return value if isinstance(value, int) else 0
+
+    def _text(self, key: str) -> str:
+        value = self.detail.get(key, "")
+        return value if isinstance(value, str) else ""
 
 
 class Refused(OutlastError):
@@ -110,7 +114,102 @@ class SequenceGap(Refused):
 
 
 class Fenced(Refused):
-    """A newer epoch of this producer writes here."""
+    """Somebody newer is at it: a newer epoch of this producer, or the holder of a newer lease or claim.
+
+    `token` is the highest that the channel has given, of a claim the one in force; 0 when there is none, and when the
+    producer's epoch is the reason.
+    """
+
+    @property
+    def token(self) -> int:
+        return self._number("token")
+
+
+class UnknownMessage(Refused):
+    """No growing message was opened at that offset, or it is past retention."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+
+class MessageClosed(Refused):
+    """The growing message does not allow this as it stands: `state` is the name of how it stands, "open" too."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+    @property
+    def state(self) -> str:
+        return self._text("state")
+
+
+class ForeignMessage(Refused):
+    """The growing message belongs to another client, or to a lease whose token was not given: the other one is None."""
+
+    @property
+    def message_id(self) -> int:
+        return self._number("message")
+
+    @property
+    def client_id(self) -> str | None:
+        return self._text("client") or None
+
+    @property
+    def lease(self) -> str | None:
+        return self._text("lease") or None
+
+
+class VersionMismatch(Refused):
+    """The condition did not hold: `key` has another `version`, 0 when there is no such key."""
+
+    @property
+    def key(self) -> str:
+        return self._text("key")
+
+    @property
+    def version(self) -> int:
+        return self._number("version")
+
+
+class NotANumber(Refused):
+    """What `key` holds cannot be incremented, or the sum is beyond 2^53 - 1."""
+
+    @property
+    def key(self) -> str:
+        return self._text("key")
+
+
+class LeaseHeld(Refused):
+    """Somebody else has the lease: `holder` is the client id, `retry_after_ms` what is left of it."""
+
+    @property
+    def holder(self) -> str:
+        return self._text("holder")
+
+
+class ClaimHeld(OutlastError):
+    """Somebody else is at it: `holder` is the client id, `attempt` counts the grants, this one included.
+
+    `retry_after` is in how many seconds the claim lapses, unless it is extended.
+    """
+
+    code = "claim_held"
+    retryable = True
+    advice = "wait `retry_after`, or claim with wait=True"
+
+    @property
+    def holder(self) -> str:
+        return self._text("holder")
+
+    @property
+    def attempt(self) -> int:
+        return self._number("attempt")
+
+    @property
+    def retry_after(self) -> float:
+        return self.retry_after_ms / 1000
 
 
 class LimitExceeded(Refused):
@@ -118,7 +217,10 @@ class LimitExceeded(Refused):
 
 
 class TooLarge(LimitExceeded):
-    """What was published cannot be one batch, whatever else is waiting. Nothing was sent."""
+    """What was published cannot be one batch, whatever else is waiting, or a claim's result is too long.
+
+    Nothing was sent.
+    """
 
     code = "too_large"
     advice = "split the data, or store it elsewhere and publish where it is"
@@ -167,6 +269,20 @@ class Closed(OutlastError):
     advice = "keep the client open until everything is acknowledged"
 
 
+class NotAnswered(OutlastError):
+    """Nobody has answered in time. `request` is its number, 0 when not even its acknowledgement came.
+
+    It stays open: it may still be answered, and be done.
+    """
+
+    code = "not_answered"
+    advice = "wait on with channel.outcome(request), or withdraw it with channel.reject(request, why)"
+
+    @property
+    def request(self) -> int:
+        return self._number("request")
+
+
 class Violation(OutlastError):
     """The broker broke the protocol: the client drops the connection and goes on from what it has."""
 
@@ -208,6 +324,12 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.LIMIT_EXCEEDED: LimitExceeded,
     ErrorCode.CURSOR_BEHIND: NotDelivered,
     ErrorCode.UNKNOWN_CURSOR: UnknownCursor,
+    ErrorCode.UNKNOWN_MESSAGE: UnknownMessage,
+    ErrorCode.MESSAGE_CLOSED: MessageClosed,
+    ErrorCode.FOREIGN_MESSAGE: ForeignMessage,
+    ErrorCode.VERSION_MISMATCH: VersionMismatch,
+    ErrorCode.NOT_A_NUMBER: NotANumber,
+    ErrorCode.LEASE_HELD: LeaseHeld,
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,

@@ -27,6 +27,8 @@ LEAVE_TIMEOUT_MS = 5_000
 CLOSE_TIMEOUT_MS = 1_000
 REQUEST_MAX = 2**32 - 1
 PUBLISH_HEAD_BYTES = 44
+# Beyond so much that the socket has not taken, nothing more is sent that may as well be dropped.
+ROOM_BYTES = 262_144
 AGENT = "outlast-python/0.1.0"
 
 _log = logging.getLogger("outlast")
@@ -63,6 +65,8 @@ class Listener(Protocol):
 class Reader(Listener, Protocol):
     """A subscription as its link sees it."""
 
+    name: str
+
     def delivered(self, batches: bytes) -> None: ...
 
     def resynced(self, resync: frames.Resync) -> None: ...
@@ -75,6 +79,22 @@ class Reader(Listener, Protocol):
     def close(self) -> None: ...
 
     def fail(self, error: OutlastError) -> None: ...
+
+
+class Witness(Protocol):
+    """Who is told of a channel's presence on one wire."""
+
+    def told(self, presence: frames.Presence) -> None: ...
+
+    def deleted(self, number: int) -> None: ...
+
+
+class Ears(Protocol):
+    """Who wants to hear what is not stored, and from when on it comes."""
+
+    def began(self, name: str) -> None: ...
+
+    def heard(self, link: Link, name: str, batch: bytes) -> None: ...
 
 
 class Link:
@@ -94,14 +114,18 @@ class Link:
         self._answers: dict[int, OnAnswer] = {}
         self._lives: dict[str, Life] = {}
         self._routes: dict[int, Reader] = {}
+        self._witnesses: dict[int, Witness] = {}
+        self._reserved: dict[int, OnAnswer] = {}
         self._ready: list[asyncio.Future[None]] = []
         self._handlers: dict[type[Any], Callable[[Wire, Any], None]] = {
             frames.Published: self._published,
             frames.Deliver: self._delivered,
+            frames.Ephemeral: self._heard,
             frames.Ping: lambda wire, ping: wire.send(frames.Pong(ping.token)),
             frames.Pong: lambda wire, pong: None,
             frames.Error: self._refused,
             frames.Resync: self._resynced,
+            frames.Presence: self._told,
             frames.Welcome: self._welcomed,
             frames.GoAway: self._sent_away,
             Malformed: lambda wire, bad: wire.fail(Violation(str(bad.error))),
@@ -114,6 +138,7 @@ class Link:
         self.failure: OutlastError | None = None
         self.listeners: list[Listener] = []
         self.readers: dict[str, Reader] = {}
+        self.ears: Ears | None = None
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -246,9 +271,18 @@ class Link:
         self._answers[self._request] = on_answer
         self._wire.send(make(self._request))
 
-    async def call(self, make: Callable[[int], Frame], expected: type[R]) -> R:
-        """The answer to one request. Raises what the broker refuses it with, or ConnectionLost."""
-        answer = await self._asked(partial(self.request, make))
+    def reserve(self, on_refusal: OnAnswer) -> int:
+        """A request number for frames that have no answer but an ERROR; `on_refusal` is called with each of those."""
+        self._request = self._request % REQUEST_MAX + 1
+        self._reserved[self._request] = on_refusal
+        return self._request
+
+    async def call(self, make: Callable[[int], Frame], expected: type[R], unheard: OnAnswer | None = None) -> R:
+        """The answer to one request. Raises what the broker refuses it with, or ConnectionLost.
+
+        `unheard` gets the answer when this call is cancelled before it returns.
+        """
+        answer = await self._asked(partial(self.request, make), unheard)
         if isinstance(answer, expected):
             return answer
         self.fail(Violation(f"{type(answer).__name__} is no answer to what was asked"))
@@ -262,13 +296,17 @@ class Link:
             except ConnectionLost:
                 continue
 
-    async def _asked(self, ask: Callable[[OnAnswer], None]) -> Answer:
+    async def _asked(self, ask: Callable[[OnAnswer], None], unheard: OnAnswer | None = None) -> Answer:
         while True:
             await self.ready()
             future: asyncio.Future[Answer] = self._loop.create_future()
-            ask(partial(_settle, future))
+            ask(partial(_settle, future, unheard))
             try:
                 return await future
+            except asyncio.CancelledError:
+                if unheard is not None and not future.cancelled() and future.exception() is None:
+                    unheard(future.result())
+                raise
             except GoingAway as refusal:
                 # Not done, so asking the broker's successor is safe.
                 await asyncio.sleep(max(refusal.retry_after_ms, self._options.pace.base_ms) / 1000)
@@ -278,11 +316,11 @@ class Link:
         opened = partial(self._opened, name, on_answer)
         self.request(lambda request: frames.Open(request, name, create), opened)
 
-    async def find_channel(self, name: str) -> Life:
-        """The channel's present life. Raises UnknownChannel, and does not create it."""
+    async def find_channel(self, name: str, create: bool = False) -> Life:
+        """The channel's present life. Raises UnknownChannel, unless it is to `create` it."""
         while (life := self._lives.get(name)) is None:
             try:
-                await self._asked(partial(self.open_channel, name, create=False))
+                await self._asked(partial(self.open_channel, name, create=create))
             except ConnectionLost:
                 continue
         return life
@@ -297,14 +335,33 @@ class Link:
     def route(self, number: int, reader: Reader) -> None:
         """From now on `reader` gets what is delivered for `number`."""
         self._routes[number] = reader
+        if self.ears is not None:
+            self.ears.began(reader.name)
+
+    def reads(self, name: str) -> bool:
+        """Whether the broker has accepted a subscription to the channel on this connection."""
+        life = self._lives.get(name)
+        return life is not None and life.number in self._routes
 
     def unroute(self, number: int) -> None:
         self._routes.pop(number, None)
+
+    def call_witness(self, number: int, witness: Witness) -> None:
+        """From now on `witness` is told of the presence in channel `number`, and of its end."""
+        self._witnesses[number] = witness
+
+    def dismiss_witness(self, number: int) -> None:
+        self._witnesses.pop(number, None)
 
     def send(self, frame: Frame) -> None:
         """For what has no answer; nothing happens without a connection."""
         if self.is_open and self._wire is not None:
             self._wire.send(frame)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now would soon go out."""
+        return self.is_open and self._wire is not None and self._wire.unsent_bytes <= ROOM_BYTES
 
     def flush(self) -> None:
         if self._wire is not None:
@@ -326,6 +383,7 @@ class Link:
             self._leave_timer = None
         self._lives.clear()
         self._routes.clear()
+        self._witnesses.clear()
         answers, self._answers = self._answers, {}
         for on_answer in answers.values():
             on_answer(ConnectionLost("the connection ended before the broker answered"))
@@ -365,6 +423,8 @@ class Link:
         refusal = from_wire(error.code, error.message, error.detail)
         if error.request in self._answers:
             self._answer(wire, error.request, refusal)
+        elif (on_refusal := self._reserved.get(error.request)) is not None:
+            on_refusal(refusal)
         elif (reader := self._routes.get(_number(error))) is not None:
             reader.fail(refusal)
         else:
@@ -390,10 +450,23 @@ class Link:
         if reader is not None:
             reader.delivered(deliver.batches)
 
+    def _heard(self, wire: Wire, ephemeral: frames.Ephemeral) -> None:
+        reader = self._routes.get(ephemeral.number)
+        if reader is not None and self.ears is not None:
+            self.ears.heard(self, reader.name, ephemeral.batch)
+
     def _resynced(self, wire: Wire, resync: frames.Resync) -> None:
+        witness = self._witnesses.get(resync.number)
+        if witness is not None and resync.reason == "deleted":
+            witness.deleted(resync.number)
         reader = self._routes.get(resync.number)
         if reader is not None:
             reader.resynced(resync)
+
+    def _told(self, wire: Wire, presence: frames.Presence) -> None:
+        witness = self._witnesses.get(presence.number)
+        if witness is not None:
+            witness.told(presence)
 
 
 def _number(error: frames.Error) -> int:
@@ -402,10 +475,11 @@ def _number(error: frames.Error) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _settle(future: asyncio.Future[Answer], unheard: OnAnswer | None, answer: Answer) -> None:
     if future.done():
-        return
-    if isinstance(answer, OutlastError):
+        if unheard is not None:
+            unheard(answer)
+    elif isinstance(answer, OutlastError):
         future.set_exception(answer)
     else:
         future.set_result(answer)

@@ -147,7 +147,7 @@ def from_store(stored: Iterable[StoredRecord], epoch: int) -> list[Record]:
     return [
         Record(
             offset,
-            data if encoding == Encoding.BYTES else _decoded(encoding, data),
+            data if encoding == Encoding.BYTES else decoded(encoding, data),
             name,
             MappingProxyType(headers) if headers else _NO_HEADERS,
             client_id,
@@ -159,8 +159,10 @@ def from_store(stored: Iterable[StoredRecord], epoch: int) -> list[Record]:
     ]
 
 
-def _decoded(encoding: int, data: bytes) -> Data:
+def decoded(encoding: int, data: bytes) -> Data:
     """Never fails: nobody has checked what another client called JSON."""
+    if encoding == Encoding.BYTES:
+        return data
     if encoding == Encoding.TEXT:
         return data.decode("utf-8", "replace")
     try:

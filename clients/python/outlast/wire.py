@@ -36,6 +36,7 @@ class Wire(asyncio.BufferedProtocol):
         self._codec = Connection(Role.CLIENT)
         self._view = memoryview(bytearray(RECEIVE_BYTES))
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._flush_is_due = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -67,16 +68,24 @@ class Wire(asyncio.BufferedProtocol):
         """Goes out at the end of this loop turn, with all else that is sent in it."""
         if self.failure is not None:
             return
-        self._out.append(self._codec.send(frame))
+        data = self._codec.send(frame)
+        self._out.append(data)
+        self._out_bytes += len(data)
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._out_bytes + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def flush(self) -> None:
         self._flush_is_due = False
         if self._out and self._transport is not None and not self._transport.is_closing():
             data = b"".join(self._out)
             self._out.clear()
+            self._out_bytes = 0
             self._sent_ms = self.now_ms()
             self._transport.write(data)
 
