@@ -30,6 +30,7 @@ from outlast_protocol.operations import MESSAGE_OPS, Op, Operation
 from outlast_protocol.tile import make_tile, tile_run
 
 from .session import Growing
+from .sweep import Perishing
 
 # A tile is let go of when it has grown by this: what a reader resumes inside of comes whole.
 TILE_BYTES = 32_768
@@ -260,21 +261,6 @@ def _batches(run: bytes) -> Iterator[tuple[bytes, Span]]:
 def given(run: bytes) -> list[range]:
     """The offsets of the records that the run gives, in order."""
     return [range(span.offset, span.last + 1) for _, span in _batches(run)]
-
-
-class Perishing(NamedTuple):
-    """The first offset of a batch that has a record with a time to live, and when the first of them all is over.
-
-    0: there is none.
-    """
-
-    first: int = 0
-    over_ms: int = 0
-
-    def and_then(self, later: Perishing) -> Perishing:
-        """Of both; `later` comes behind."""
-        overs = [each for each in (self.over_ms, later.over_ms) if each]
-        return Perishing(self.first or later.first, min(overs, default=0))
 
 
 def perishing(run: bytes) -> Perishing:

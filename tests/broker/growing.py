@@ -112,7 +112,9 @@ class Alone:
         self.session = Session(self.rows, self.folded.get, self.contents)
         self.last = 0
 
-    def say(self, *rows: Row, author: str = "agent", lease: str = "", time_ms: int = BIRTH_MS, durable: bool = True) -> int:
+    def say(
+        self, *rows: Row, author: str = "agent", lease: str = "", time_ms: int = BIRTH_MS, durable: bool = True
+    ) -> int:
         """The first offset of the batch."""
         records = read_records(batch(0, *rows, client=author))
         changes = self.session.judge(records, Author(author, lease), self.last + 1, time_ms)
