@@ -258,9 +258,9 @@ def _batches(run: bytes) -> Iterator[tuple[bytes, Span]]:
             yield batch, span
 
 
-def given(run: bytes) -> list[range]:
-    """The offsets of the records that the run gives, in order."""
-    return [range(span.offset, span.last + 1) for _, span in _batches(run)]
+def given(run: bytes, low: int = 0, high: int = _ALL) -> list[range]:
+    """The offsets of the records that the run gives, in order, those from `low` to `high`."""
+    return [range(max(span.offset, low), min(span.last, high) + 1) for _, span in _batches(run)]
 
 
 def perishing(run: bytes) -> Perishing:

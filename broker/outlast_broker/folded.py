@@ -104,7 +104,7 @@ def page_on(log: Log, seen: Seen, low: int, limit: int) -> Cut:
     size = held = count = 0
     for step in _steps(log, seen, low, STEP_BYTES):
         parts.append(step.folded)
-        offsets += given(step.folded)
+        offsets += given(step.folded, low)
         size, held, count = size + step.size, held + len(step.folded), sum(map(len, offsets))
         if size >= PAGE_READ_BYTES or held >= PAGE_BYTES or count > limit:
             break
@@ -203,7 +203,7 @@ def page_back(log: Log, seen: Seen, high: int, limit: int) -> Cut:
     size = held = 0
     for step in _steps_back(log, seen, high, limit):
         parts.insert(0, step.folded)
-        offsets = given(step.folded) + offsets
+        offsets = given(step.folded, seen.first, high) + offsets
         size, held = size + step.size, held + len(step.folded)
         if size >= PAGE_READ_BYTES or held >= PAGE_BYTES or sum(map(len, offsets)) >= limit:
             break
@@ -219,10 +219,10 @@ def after_last(log: Log, seen: Seen, limit: int) -> int:
     """The offset after which the last `limit` records come, or as many as there are."""
     low, count, size = seen.through + 1, 0, 0
     for step in _steps_back(log, seen, seen.through, limit):
-        offsets = given(step.folded)
+        offsets = given(step.folded, seen.first)
         size, met = size + step.size, sum(map(len, offsets))
         if count + met >= limit:
-            return max(nth(offsets, count + met - limit + 1), seen.first) - 1
+            return nth(offsets, count + met - limit + 1) - 1
         low, count = max(step.first, seen.first), count + met
         if size >= LAST_READ_BYTES:
             break
