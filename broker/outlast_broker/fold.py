@@ -19,6 +19,7 @@ from outlast_protocol.batch import (
     Label,
     LabelKey,
     Span,
+    common_record,
     encode_labelled,
     read_labels,
     read_records,
@@ -282,29 +283,36 @@ def assemble(parts: Iterable[bytes], growing: Growing) -> bytes | None:
     content: bytearray | None = None
     reached = growing.base - 1
     for run in parts:
-        for record, op in _operations_on(run, growing):
-            if record.offset <= reached:
+        for last, op, data in _pieces(run, growing):
+            if last <= reached:
                 continue
-            reached = record.offset
+            reached = last
             if op in _ANEW:
-                content = bytearray(record.data)
+                content = bytearray(data)
             elif content is None:
                 return None
             elif op is Op.APPEND:
-                content += record.data
+                content += data
     return bytes(content) if content is not None and reached == growing.place else None
 
 
-def _operations_on(run: bytes, growing: Growing) -> Iterator[tuple[Record, Op]]:
-    for span in spans(run):
-        if span.last < growing.base or run[span.start + KIND_AT] == KIND_RECORDS:
+def _pieces(run: bytes, growing: Growing) -> Iterator[tuple[int, Op, bytes]]:
+    """What is done to a message from its base to its place: up to which offset, and with what data."""
+    for batch, span in _batches(run):
+        if batch[KIND_AT] == KIND_RECORDS or span.last < growing.base or span.offset > growing.place:
             continue
-        for record in read_records(run[span.start : span.end]):
+        common = common_record(batch) if span.last <= growing.place else None
+        if common is not None and common.operation is not None and common.operation.op is Op.APPEND:
+            # Tokens of one message, as nearly all are: taken together.
+            if common.operation.message == growing.message:
+                yield span.last, Op.APPEND, common.data
+            continue
+        for record in read_records(batch):
             operation = record.operation
             if operation is None or operation.op not in MESSAGE_OPS or record.offset > growing.place:
                 continue
             if (operation.message or record.offset) == growing.message:
-                yield record, operation.op
+                yield record.offset, operation.op, record.data
 
 
 _ANEW = frozenset({Op.OPEN, Op.FOLDED, Op.REPLACE, Op.REMOVE})

@@ -415,7 +415,7 @@ class _Judge:
                 f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
             )
             raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="message_bytes", value=MESSAGE_BYTES_MAX)
-        self._messages[growing.message] = growing._replace(place=offset, time_ms=self._time_ms)
+        self._messages[growing.message] = growing
         if operation.op in _WITH_CONTENT:
             self._pieces.append((growing.message, operation.op, record.data))
 
@@ -429,23 +429,27 @@ class _Judge:
         return opened._replace(size=opened.label_size + len(record.data))
 
     def _continued(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:
+        """The message after this operation, which is its latest."""
         self._check_bare(operation, record)
         self._check_author(operation, growing)
         if growing.state not in _ALLOWED_WHILE[operation.op]:
             state = growing.state.name.lower()
             text = f"message {growing.message} is {state}: no {operation.op.name.lower()} any more"
             raise ProtocolError(ErrorCode.MESSAGE_CLOSED, text, message=growing.message, state=state)
+        if operation.op is Op.APPEND:
+            self._check_kind(record, growing.encoding)
+            size = growing.size + len(record.data)
+            return growing._replace(size=size, place=offset, time_ms=self._time_ms)
+        return self._edited(operation, record, growing, offset)._replace(place=offset, time_ms=self._time_ms)
+
+    def _edited(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:
         match operation.op:
-            case Op.APPEND:
-                self._check_kind(record, growing.encoding)
-                return growing._replace(size=growing.size + len(record.data))
             case Op.REPLACE:
                 self._check_kind(record, growing.encoding)
                 return growing._replace(size=growing.label_size + len(record.data), base=offset)
             case Op.CLOSE:
                 self._opened_here -= 1
-                reason = self._reason(record)
-                return growing._replace(state=operation.state, reason=reason)
+                return growing._replace(state=operation.state, reason=self._reason(record))
             case Op.REOPEN:
                 self._check_empty(operation, record)
                 self._count_open()
