@@ -35,6 +35,8 @@ from .sweep import Perishing
 
 # A tile is let go of when it has grown by this: what a reader resumes inside of comes whole.
 TILE_BYTES = 32_768
+# As many as a tile can count.
+TILE_OFFSETS_MAX = 2**32 - 1
 # What is longer gets no tile around it: it fits into a frame as it is.
 _TILED_BYTES_MAX = BATCH_BYTES_MAX - HEAD_BYTES
 _ALL = 1 << 63
@@ -117,7 +119,7 @@ class _Folding:
     def _keep(self, part: bytes, span: Span) -> None:
         """A batch that is left; a gap before it goes with it."""
         bytes_max = TILE_BYTES if self._kept else _TILED_BYTES_MAX
-        if self._kept_bytes + len(part) > bytes_max:
+        if self._kept_bytes + len(part) > bytes_max or span.last - self._first >= TILE_OFFSETS_MAX:
             self._let_go()
         if span.offset > self._last + 1:
             self._gaps = True
@@ -131,7 +133,7 @@ class _Folding:
 
     def _pass(self, last: int, time_ms: int) -> None:
         """Nothing is left up to `last`."""
-        if self._kept_bytes > _TILED_BYTES_MAX:
+        if self._kept_bytes > _TILED_BYTES_MAX or last - self._first >= TILE_OFFSETS_MAX:
             self._let_go()
         self._gaps = True
         self._last, self._time_ms = last, time_ms
