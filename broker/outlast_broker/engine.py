@@ -27,6 +27,7 @@ from .counters import Counters
 from .cursor import Cursors, Waiter
 from .damage import Damaged
 from .feeder import Feeder
+from .fold import still
 from .folding import Folding
 from .group import Group
 from .head import Head
@@ -49,6 +50,7 @@ from .session import (
 )
 from .settling import Settling
 from .subscription import Subscription
+from .sweep import sooner
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -189,10 +191,9 @@ class Engine:
         return channel.session
 
     def _folded(self, channel: Channel, message: int) -> Growing | None:
-        """A message that the store holds folded, and that retention has left there."""
+        """A message that the store holds folded, if retention has left it there."""
         row = self.log.row(channel.number, message_key(FOLDED_ROW, message))
-        growing = None if row is None else unpack_growing(row)
-        return growing if growing is not None and growing.place >= channel.first else None
+        return None if row is None else unpack_growing(row)
 
     # --- cursors ------------------------------------------------------------------------------------------
 
@@ -334,7 +335,7 @@ class Engine:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms)
+        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms, channel.first)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self._folding.note(channel)
@@ -397,7 +398,8 @@ class Engine:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
-        for channel in group.trims.difference(group.moving):
+        # What is where the chunks are cut can be said again once they are what the log says.
+        for channel in group.trims.difference(group.moving, group.rewriting):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
         group.work.forget_journal = self._settling.forget_through
@@ -432,12 +434,16 @@ class Engine:
                 self.group.trims.add(channel)
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
+        due_ms = sooner(due_ms, self._folding.due_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
     def load(self, number: int) -> Channel | None:
-        """One damaged head must not keep the others from their time."""
+        """With its session, if that waits for something. One that is damaged must not keep the others waiting."""
         try:
-            return self.hub.by_number(number)
+            channel = self.hub.by_number(number)
+            if channel is not None and (channel.perishable or self.log.rows(number, MESSAGE_ROW, 1)):
+                self.session(channel)
+            return channel
         except Damaged as damage:
             logger.error("damaged: %s", damage)
             self.counters.damaged += 1
@@ -473,7 +479,7 @@ class Engine:
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
-        self.group.trims.update(group.moving)
+        self.group.trims.update(group.moving, group.trims & group.rewriting)
         following = self._hand_over() if self._waking else None
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
@@ -486,14 +492,17 @@ class Engine:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""
         if group is None:
             return
+        now_ms = clock.now_ms()
         for channel, (firsts, batches) in group.fresh.items():
             if channel.dead:
                 continue
             channel.release(firsts, batches)
-            size = sum(map(len, batches))
-            self._settling.note(channel, size)
+            self._settling.note(channel, sum(map(len, batches)))
             if not channel.live:
                 continue
+            if channel.perishable:
+                batches = [still(b"".join(batches), now_ms)]
+            size = sum(map(len, batches))
             if size <= FRAME_BYTES_MAX - 16:
                 self._deliver(channel, batches, size)
             else:
@@ -589,6 +598,7 @@ class Engine:
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
         self.leasing.stop()
+        self._folding.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()
