@@ -47,11 +47,11 @@ export function chooseUrl(url?: string): string {
 
 /** The address in full. Throws TypeError that says what is allowed. */
 export function completeUrl(url: string): string {
-  const [, scheme, rest] = /^(outlast|outlast\+unix|http|ws)s?:\/\/(.*)$/s.exec(url) ?? [];
+  const [, scheme, rest] = /^(outlast|outlast\+unix|https?|wss?):\/\/(.*)$/s.exec(url) ?? [];
   try {
     if (scheme === "outlast+unix" && rest!.startsWith("/")) return url;
     if (scheme === "outlast" && /^(\[[^\]]+\]|[^/:?#@]+)(:\d+)?\/?$/.test(rest!)) return url;
-    if (scheme === "http" || scheme === "ws") {
+    if (/^[hw]/.test(scheme ?? "")) {
       const parts = new URL(url.replace(/^http/, "ws"));
       if (parts.pathname === "/") parts.pathname = PATH;
       if (!parts.hash && !parts.username) return parts.href;
