@@ -83,7 +83,7 @@ class Engine:
         self._loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
-        self._folding = Folding(self, config.fold_after_ms)
+        self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
         self.group = Group()
@@ -183,7 +183,7 @@ class Engine:
             for kind in (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW):
                 rows |= self.log.rows(channel.number, kind)
             channel.session = Session(rows, partial(self._folded, channel), self._contents)
-            self._folding.note(channel)
+            self.folding.note(channel)
         return channel.session
 
     def _folded(self, channel: Channel, message: int) -> Growing | None:
@@ -310,7 +310,7 @@ class Engine:
         changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms, channel.first)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
-        self._folding.note(channel)
+        self.folding.note(channel)
 
     def _lease_under(self, channel: Channel, token: int) -> str:
         """The lease whose token is in force. Raises `fenced`."""
@@ -410,7 +410,7 @@ class Engine:
                 self.group.trims.add(channel)
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
-        due_ms = sooner(due_ms, self._folding.due_ms(channel, now_ms))
+        due_ms = sooner(due_ms, self.folding.due_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
     def _load(self, number: int) -> Channel | None:
@@ -560,7 +560,7 @@ class Engine:
                 self.group.trims.add(channel)
         if self.group.trims or self._settling.ripe(now_ms):
             self.wake()
-        self._folding.tick(now_ms)
+        self.folding.tick(now_ms)
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
@@ -568,11 +568,11 @@ class Engine:
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
         waits = any(group.names(channel) for group in groups)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
-        return waits or self._folding.waits(channel) or (idles and channel.active_ms > channel.last_ms)
+        return waits or self.folding.waits(channel) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
-        self._folding.stop()
+        self.folding.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()
