@@ -29,7 +29,7 @@ def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subsc
     session = connection.engine.session(channel)
     messages = [each.message for each in session.durable.messages.values() if each.is_open]
     answer = f.Attached(
-        frame.request, start.after, channel.last, channel.epoch, channel.first, channel.last, messages,
+        frame.request, start.after, channel.last, channel.epoch, channel.first, messages,
         state_rows(connection, channel), start.resync,
     )  # fmt: skip
     connection.send(f.encode(answer))

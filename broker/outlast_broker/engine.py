@@ -32,7 +32,8 @@ from .folding import Folding
 from .group import Group
 from .head import Head
 from .hub import Hub
-from .journal import ENTRY_HEAD
+from .journal import entry_head
+from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
 from .session import (
@@ -78,6 +79,7 @@ class Engine:
         self.outbox = Outbox()
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
+        self.leasing = Leasing(self, loop)
         self.refusal: ProtocolError | None = None
         self.leaving = False
         self._loop = loop
@@ -108,13 +110,14 @@ class Engine:
                 before = channel.last
                 channel.recover(entry.batch)
                 if entry.batch[KIND_AT] == KIND_SESSION:
-                    perishes_ms = self.session(channel).recover(read_records(entry.batch))
+                    perishes_ms = self.session(channel).recover(read_records(entry.batch), entry.lease)
                     channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
         self.started_ms = clock.now_ms()
         self._settling.released(newest, self.started_ms)
+        self.leasing.recover()
         return records
 
     # --- channels -----------------------------------------------------------------------------------------
@@ -156,6 +159,7 @@ class Engine:
             self.group.answers.append(partial(waiter.miss, gone))
         group = self.group
         group.drop(channel)
+        self.leasing.forget(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
@@ -256,7 +260,14 @@ class Engine:
 
     def put_row(self, channel: Channel, key: bytes, value: bytes | None) -> None:
         """Writes a row beside the channel's log with the next commit; None erases it. Keys: see `log.Work`."""
-        self.group.work.rows[channel.number, key] = value
+        self._put_row(channel, channel.number, key, value)
+
+    def put_listed_row(self, channel: Channel, key: bytes, value: bytes | None) -> None:
+        """As `put_row`, for what is looked for over all channels: the key says which it belongs to."""
+        self._put_row(channel, 0, key, value)
+
+    def _put_row(self, channel: Channel, number: int, key: bytes, value: bytes | None) -> None:
+        self.group.work.rows[number, key] = value
         self.group.rows.add(channel)
         self.group.bytes += len(value or b"")
         self.wake()
@@ -282,17 +293,34 @@ class Engine:
                 self.counters.duplicates += 1
                 self._acknowledge(connection, ack_word(request, True), duplicate)
                 return
+        lease_name = self.leasing.name_under(channel, fence) if fence else ""
         if if_offset != UNCONDITIONAL:
             channel.check_condition(if_offset)
-        lease = self._lease_under(channel, fence) if fence else ""
         if batch[KIND_AT] == KIND_SESSION:
-            self._accept_operations(channel, batch, Author(connection.client.decode(), lease), connection.heard_ms)
-        stamped = channel.accept(batch, records, connection.heard_ms)
-        offset = channel.assigned - records + 1
+            self._accept_operations(channel, batch, Author(connection.client.decode(), lease_name), connection.heard_ms)
+        head = entry_head(number, producer, epoch, sequence, lease_name)
+        offset = self._gather(channel, head, batch, records, connection.heard_ms)
         if sequence:
             channel.producers.note(producer, epoch, sequence, offset)
+        self._acknowledge(connection, request, offset)
+
+    def publish_own(self, channel: Channel, batch: bytes) -> None:
+        """Accepts a batch in the broker's own name: stored and delivered like any other, acknowledged to nobody.
+
+        Raises ProtocolError, and then nothing has changed.
+        """
+        self.check_writable()
+        records, now_ms = check_batch(batch, b""), clock.now_ms()
+        self._accept_operations(channel, batch, Author(""), now_ms)
+        self._gather(channel, entry_head(channel.number, *_NO_PRODUCER, 0, ""), batch, records, now_ms)
+        self.wake()
+
+    def _gather(self, channel: Channel, head: bytes, batch: bytes, records: int, now_ms: int) -> int:
+        """Gives a batch its place, in the channel and in the group that gathers; returns its first offset."""
+        stamped = channel.accept(batch, records, now_ms)
+        offset = channel.assigned - records + 1
         group = self.group
-        group.work.journal += (ENTRY_HEAD.pack(number, producer, epoch, sequence), stamped)
+        group.work.journal += (head, stamped)
         group.bytes += len(stamped)
         fresh = group.fresh.get(channel)
         if fresh is None:
@@ -301,7 +329,7 @@ class Engine:
         firsts.append(offset)
         batches.append(stamped)
         self.counters.records_in += records
-        self._acknowledge(connection, request, offset)
+        return offset
 
     def _accept_operations(self, channel: Channel, batch: bytes, author: Author, now_ms: int) -> None:
         """Raises ProtocolError, and then nothing has changed."""
@@ -311,10 +339,6 @@ class Engine:
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self.folding.note(channel)
-
-    def _lease_under(self, channel: Channel, token: int) -> str:
-        """The lease whose token is in force. Raises `fenced`."""
-        raise ProtocolError(ErrorCode.FENCED, "no lease was granted in this channel", token=0)
 
     def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
         group = self.group
@@ -413,7 +437,7 @@ class Engine:
         due_ms = sooner(due_ms, self.folding.due_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
-    def _load(self, number: int) -> Channel | None:
+    def load(self, number: int) -> Channel | None:
         """With its session, if that waits for something. One that is damaged must not keep the others waiting."""
         try:
             channel = self.hub.by_number(number)
@@ -436,7 +460,8 @@ class Engine:
 
     def _active_ms(self, channel: Channel, now_ms: int) -> int:
         """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""
-        return now_ms if channel.users else max(channel.assigned_ms, channel.active_ms, self.started_ms)
+        needed = channel.users or channel.leases
+        return now_ms if needed else max(channel.assigned_ms, channel.active_ms, self.started_ms)
 
     def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
         """A due time that is still to come, and not too late, stays: `tick` asks again then."""
@@ -549,7 +574,7 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Once a second: what time alone changes."""
         for number in self.log.due(now_ms, DUE_PER_TICK):
-            channel = self._load(number)
+            channel = self.load(number)
             if channel is None:
                 continue
             rule = channel.retention(self.config.retention)
@@ -564,15 +589,16 @@ class Engine:
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
-        """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
+        """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
-        waits = any(group.names(channel) for group in groups)
+        waits = any(group.names(channel) for group in groups) or self.folding.waits(channel)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
-        return waits or self.folding.waits(channel) or (idles and channel.active_ms > channel.last_ms)
+        return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
         self.folding.stop()
+        self.leasing.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

@@ -209,12 +209,12 @@ class Session:
             for message, op, piece in changes.pieces:
                 self._grow(message, op, piece)
 
-    def recover(self, records: list[Record]) -> int:
+    def recover(self, records: list[Record], lease: str = "") -> int:
         """A batch from the journal, at start: it was judged before it got there. Returns what it is over at, or 0."""
         last = records[-1].offset
         if last <= self.through:
             return 0
-        author = Author(records[0].client_id)
+        author = Author(records[0].client_id, lease)
         changes = _Judge(self, author, records[0].offset, records[0].time_ms, trusted=True).judge(records)
         self.accept(changes)
         self.release(last)

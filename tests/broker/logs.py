@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from outlast_broker.chunk import Chunk
 from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
-from outlast_broker.journal import ENTRY_HEAD, Entry
+from outlast_broker.journal import Entry, entry_head
 from outlast_broker.log import Creation, Cut, Deletion, Due, Log, Move, Outcome, Rewrite, Work
 from outlast_protocol import Data
 from outlast_protocol.batch import encode_batch, read_records, stamp
@@ -60,7 +60,7 @@ def _add(work: Work, part: Part) -> None:
         Due: work.dues,
     }  # fmt: skip
     if isinstance(part, Entry):
-        work.journal += (ENTRY_HEAD.pack(*part[:4]), part.batch)
+        work.journal += (entry_head(*part[:4], part.lease), part.batch)
     elif isinstance(part, Mark):
         work.cursors[part.number, part.cursor] = part.standing
     elif isinstance(part, Row):
