@@ -222,7 +222,7 @@ class Session:
 
     # --- who asks -----------------------------------------------------------------------------------------
 
-    def find(self, message: int, first: int) -> Growing | None:
+    def find(self, message: int, first: int = 1) -> Growing | None:
         """A message as accepted, wherever it is; `first` is the lowest offset that is kept."""
         return self.accepted.messages.get(message) or self.find_folded(message, first)
 
