@@ -1,7 +1,7 @@
 /** Builds dist/: one file per module with its types, and browser.js, all of it in one small file. */
 
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,3 +23,4 @@ await build({
   minify: true,
   legalComments: "none",
 });
+writeFileSync(join(here, "dist", "browser.d.ts"), 'export * from "./index.js";\n');

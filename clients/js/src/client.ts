@@ -1,7 +1,7 @@
 /** The client: its links, its channels, and their common end. */
 
 import { Channel } from "./channel.js";
-import { Hearing, type Places } from "./ephemeral.js";
+import { Hearing } from "./ephemeral.js";
 import { Closed, ConnectFailed, OutlastError } from "./errors.js";
 import { Link } from "./link.js";
 import { checkName, type ConnectOptions, type LinkState, makeOptions, type Options } from "./options.js";
@@ -43,7 +43,7 @@ function failed({ url, timeoutMs }: Options, cause: OutlastError | null): Outlas
 }
 
 /** Made by `connect`. */
-export class Client implements Places {
+export class Client {
   readonly #options: Options;
   readonly #main: Link;
   readonly #outbox: Outbox;
