@@ -24,7 +24,7 @@ from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
-from .cursor import Cursors, Waiter
+from .cursor import Cursors
 from .damage import Damaged
 from .feeder import Feeder
 from .fold import still
@@ -82,7 +82,7 @@ class Engine:
         self.leasing = Leasing(self, loop)
         self.refusal: ProtocolError | None = None
         self.leaving = False
-        self._loop = loop
+        self.loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
         self.folding = Folding(self, config.fold_after_ms)
@@ -202,22 +202,6 @@ class Engine:
             channel.cursors = Cursors(self.log.cursors(channel.number))
         return channel.cursors
 
-    def advance_cursor(self, channel: Channel, name: str, offset: int, now_ms: int) -> int:
-        """Returns where the cursor stands now. Of each cursor a group writes the last offset only.
-
-        Raises `limit_exceeded`, and `read_only` for a cursor that does not exist yet.
-        """
-        cursors = self.cursors(channel)
-        if cursors.get(name) is None:
-            self.check_writable()
-        standing = cursors.advance(name, offset, now_ms)
-        if standing is not None:
-            self.group.work.cursors[channel.number, name] = standing
-            self.group.cursors.add(channel)
-            self.group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
-            self.wake()
-        return cursors.offset(name)
-
     def hold_back(self, connection: ClientConnection) -> None:
         """Stops reading from a connection that changes cursors or rows faster than they can be written."""
         if self._crowded and connection.hold():
@@ -228,33 +212,6 @@ class Engine:
         group = self.group
         waiting = len(group.work.cursors) + len(group.work.rows)
         return waiting > ROWS_WAITING_MAX or group.bytes > self.config.commit_backlog_bytes
-
-    def forget_cursor(self, channel: Channel, name: str) -> int:
-        """Returns where it stood. Raises `unknown_cursor`."""
-        standing = self.cursors(channel).forget(name)
-        self.group.work.cursors[channel.number, name] = None
-        self.group.cursors.add(channel)
-        self.wake()
-        return standing.offset
-
-    def await_cursor(self, channel: Channel, waiter: Waiter, timeout_ms: int) -> None:
-        """`waiter` is told once the cursor stands there on disk, or after `timeout_ms` where it stands instead."""
-        cursors = self.cursors(channel)
-        standing = cursors.offset(waiter.cursor)
-        if standing >= waiter.offset:
-            self.after_commit(partial(waiter.reach, standing))
-        else:
-            cursors.wait(waiter)
-            timer = self._loop.call_later(timeout_ms / 1000, self._late, cursors, waiter)
-            waiter.when_over(timer.cancel)
-
-    def _late(self, cursors: Cursors, waiter: Waiter) -> None:
-        """A waiter that the gathering group, or the one on its way to disk, is about to reach is not late."""
-        if cursors.drop(waiter):
-            standing = cursors.offset(waiter.cursor)
-            text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
-            error = ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing)
-            self.after_commit(partial(waiter.miss, error))
 
     # --- rows ---------------------------------------------------------------------------------------------
 
@@ -364,7 +321,7 @@ class Engine:
         if not self._waking:
             self._waking = True
             if self.in_flight is None:
-                self._loop.call_soon(self._commit)
+                self.loop.call_soon(self._commit)
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Runs `callback` once nothing waits for the disk any more."""
@@ -556,7 +513,7 @@ class Engine:
         """Keeps commits coming, slowly, while there is something to move or erase."""
         if self._untidy and self.in_flight is None and not self._tidying:
             self._tidying = True
-            self._loop.call_later(TIDY_PAUSE_S, self._tidied)
+            self.loop.call_later(TIDY_PAUSE_S, self._tidied)
 
     def _tidied(self) -> None:
         self._tidying = False
@@ -597,8 +554,8 @@ class Engine:
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
-        self.folding.stop()
         self.leasing.stop()
+        self.folding.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

@@ -329,7 +329,7 @@ def test_the_messages_of_a_dead_agent_are_closed(stage: Stage, time: Time) -> No
     assert (one.client_id, one.decoded()) == ("", "the lease lapsed")
     assert lapse.operation == Operation(Op.LAPSED, lease="writer", token=token)
     session = stage.engine.session(stage.channel("room"))
-    assert [session.find(each).state for each in (first, done, own)] == [  # type: ignore[union-attr]
+    assert [session.find(each, 1).state for each in (first, done, own)] == [  # type: ignore[union-attr]
         MessageState.INTERRUPTED, MessageState.COMPLETE, MessageState.OPEN,
     ]  # fmt: skip
 
