@@ -10,7 +10,9 @@ from outlast_protocol import frames as f
 
 from . import attendance, clock, folded, subscribing
 from .channel import Channel
+from .damage import Damaged
 from .pages import Cut, Start
+from .session import Growing, Snapshot
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def _attached(connection: ClientConnection, frame: f.Attach, subscription: Subsc
     session = connection.engine.session(channel)
     messages = [each.message for each in session.durable.messages.values() if each.is_open]
     answer = f.Attached(
-        frame.request, start.after, channel.last, channel.epoch, channel.first, channel.last, messages,
+        frame.request, start.after, channel.last, channel.epoch, channel.first, messages,
         state_rows(connection, channel), start.resync,
     )  # fmt: skip
     connection.send(f.encode(answer))
@@ -58,18 +60,25 @@ def message(connection: ClientConnection, frame: f.Message) -> None:
     connection.when_readable(frame.request, channel, lambda: _message(connection, frame, channel))
 
 
-def _message(connection: ClientConnection, frame: f.Message, channel: Channel) -> None:
+def _message(connection: ClientConnection, frame: f.Message, channel: Channel, before: Growing | None = None) -> None:
+    """`before`: what was looked for in vain."""
     session = connection.engine.session(channel)
-    growing = session.durable.messages.get(frame.message) or session.find_folded(frame.message)
-    if growing is None or growing.place > channel.last:
+    growing = session.durable.messages.get(frame.message) or session.find_folded(frame.message, channel.first)
+    if growing is None:
         raise _unknown(frame)
-    snapshot = session.snapshot(channel.first, channel.last)
-    seen = folded.see(channel, snapshot, growing.base, clock.now_ms())
+    if growing == before:
+        raise Damaged(f"message {frame.message} of channel number {channel.number} is not as it was left")
+    seen = folded.see(channel, Snapshot(channel.last, {growing.message: growing}), growing.base, clock.now_ms())
+    if growing.message not in seen.growing:
+        raise _unknown(frame)
 
     def done(future: Future[Cut | None]) -> None:
-        cut = future.result()
+        trimmed = isinstance(future.exception(), folded.Hole) and seen.first < channel.first
+        cut = None if trimmed else future.result()
         if cut is None:
-            raise _unknown(frame)
+            # Meanwhile it was trimmed, or went on and was folded further along.
+            _message(connection, frame, channel, growing)
+            return
         page = f.Page(frame.request, cut.low, cut.high, channel.first, channel.last, cut.batches)
         connection.send(f.encode(page))
 

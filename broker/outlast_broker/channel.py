@@ -20,6 +20,7 @@ from .chunk import CHUNK_BYTES, MERGE_BYTES, Chunk
 from .claim import Claims
 from .cursor import Cursors
 from .head import Head
+from .lease import Leases
 from .log import Move
 from .producers import Producers
 from .retention import Retention
@@ -36,9 +37,9 @@ class Channel:
 
     __slots__ = (
         "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "claims", "created_ms", "cursors",
-        "dead", "due_ms", "durable", "epoch", "first", "keys", "last", "last_chunk", "last_chunk_bytes", "last_ms",
-        "live", "name", "number", "own_retention", "perishes_ms", "producers", "readers", "session", "stored",
-        "stored_bytes", "tail", "tail_firsts", "users",
+        "dead", "due_ms", "durable", "epoch", "first", "keys", "last", "last_chunk", "last_chunk_bytes",
+        "last_ms", "leases", "live", "name", "number", "own_retention", "perishes_ms", "producers", "readers",
+        "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -70,6 +71,8 @@ class Channel:
         self.attendance: Attendance | None = None
         # Loaded with the first operation, or when somebody asks what the channel is.
         self.session: Session | None = None
+        # Those that are held are here from the start on; without one, loaded when somebody first asks.
+        self.leases: Leases | None = None
         self.readers: set[Subscription] = set()
         self.live: dict[Subscription, None] = {}
         # When the last one who had it open left: a reader keeps a channel from idling away.

@@ -20,6 +20,7 @@ from . import (
     ephemeral,
     greeting,
     history,
+    leasing,
     receipts,
     subscribing,
 )
@@ -318,9 +319,12 @@ class ClientConnection:
             self.engine.publish(self, channel, frame)
         except ProtocolError as error:
             self.engine.counters.refused += 1
-            # What the refusal reveals (the last offset) may not be on disk yet: PROTOCOL.md 2.1.
+            # What the refusal reveals (the last offset, a token) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
-            self.when_readable(frame.request, channel, lambda: self.send(answer))
+            if error.code is ErrorCode.FENCED:
+                self.after_commit(frame.request, lambda: self.send(answer))
+            else:
+                self.when_readable(frame.request, channel, lambda: self.send(answer))
 
     # --- small help ---------------------------------------------------------------------------------------
 
@@ -423,6 +427,10 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,
     f.Forget: receipts.forget,
+    f.Lease: leasing.lease,
+    f.Renew: leasing.renew,
+    f.Release: leasing.release,
+    f.Leases: leasing.leases,
     f.Claim: claiming.claim,
     f.Settle: claiming.settle,
     f.Extend: claiming.extend,

@@ -24,14 +24,16 @@ from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
-from .cursor import Cursors, Waiter
+from .cursor import Cursors
 from .damage import Damaged
 from .feeder import Feeder
+from .fold import still
 from .folding import Folding
 from .group import Group
 from .head import Head
 from .hub import Hub
-from .journal import ENTRY_HEAD
+from .journal import entry_head
+from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
 from .session import (
@@ -48,6 +50,7 @@ from .session import (
 )
 from .settling import Settling
 from .subscription import Subscription
+from .sweep import sooner
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -76,9 +79,10 @@ class Engine:
         self.outbox = Outbox()
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
+        self.leasing = Leasing(self, loop)
         self.refusal: ProtocolError | None = None
         self.leaving = False
-        self._loop = loop
+        self.loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
         self._folding = Folding(self, config.fold_after_ms)
@@ -106,13 +110,14 @@ class Engine:
                 before = channel.last
                 channel.recover(entry.batch)
                 if entry.batch[KIND_AT] == KIND_SESSION:
-                    perishes_ms = self.session(channel).recover(read_records(entry.batch))
+                    perishes_ms = self.session(channel).recover(read_records(entry.batch), entry.lease)
                     channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
                 self._settling.note(channel, len(entry.batch))
                 records += channel.last - before
         self.started_ms = clock.now_ms()
         self._settling.released(newest, self.started_ms)
+        self.leasing.recover()
         return records
 
     # --- channels -----------------------------------------------------------------------------------------
@@ -154,6 +159,7 @@ class Engine:
             self.group.answers.append(partial(waiter.miss, gone))
         group = self.group
         group.drop(channel)
+        self.leasing.forget(channel)
         group.work.births.append(Deletion(channel.number, channel.name))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
@@ -185,10 +191,9 @@ class Engine:
         return channel.session
 
     def _folded(self, channel: Channel, message: int) -> Growing | None:
-        """A message that the store holds folded, and that retention has left there."""
+        """A message that the store holds folded, if retention has left it there."""
         row = self.log.row(channel.number, message_key(FOLDED_ROW, message))
-        growing = None if row is None else unpack_growing(row)
-        return growing if growing is not None and growing.place >= channel.first else None
+        return None if row is None else unpack_growing(row)
 
     # --- cursors ------------------------------------------------------------------------------------------
 
@@ -196,22 +201,6 @@ class Engine:
         if channel.cursors is None:
             channel.cursors = Cursors(self.log.cursors(channel.number))
         return channel.cursors
-
-    def advance_cursor(self, channel: Channel, name: str, offset: int, now_ms: int) -> int:
-        """Returns where the cursor stands now. Of each cursor a group writes the last offset only.
-
-        Raises `limit_exceeded`, and `read_only` for a cursor that does not exist yet.
-        """
-        cursors = self.cursors(channel)
-        if cursors.get(name) is None:
-            self.check_writable()
-        standing = cursors.advance(name, offset, now_ms)
-        if standing is not None:
-            self.group.work.cursors[channel.number, name] = standing
-            self.group.cursors.add(channel)
-            self.group.answers += [partial(waiter.reach, offset) for waiter in cursors.reached(name)]
-            self.wake()
-        return cursors.offset(name)
 
     def hold_back(self, connection: ClientConnection) -> None:
         """Stops reading from a connection that changes cursors or rows faster than they can be written."""
@@ -224,38 +213,18 @@ class Engine:
         waiting = len(group.work.cursors) + len(group.work.rows)
         return waiting > ROWS_WAITING_MAX or group.bytes > self.config.commit_backlog_bytes
 
-    def forget_cursor(self, channel: Channel, name: str) -> int:
-        """Returns where it stood. Raises `unknown_cursor`."""
-        standing = self.cursors(channel).forget(name)
-        self.group.work.cursors[channel.number, name] = None
-        self.group.cursors.add(channel)
-        self.wake()
-        return standing.offset
-
-    def await_cursor(self, channel: Channel, waiter: Waiter, timeout_ms: int) -> None:
-        """`waiter` is told once the cursor stands there on disk, or after `timeout_ms` where it stands instead."""
-        cursors = self.cursors(channel)
-        standing = cursors.offset(waiter.cursor)
-        if standing >= waiter.offset:
-            self.after_commit(partial(waiter.reach, standing))
-        else:
-            cursors.wait(waiter)
-            timer = self._loop.call_later(timeout_ms / 1000, self._late, cursors, waiter)
-            waiter.when_over(timer.cancel)
-
-    def _late(self, cursors: Cursors, waiter: Waiter) -> None:
-        """A waiter that the gathering group, or the one on its way to disk, is about to reach is not late."""
-        if cursors.drop(waiter):
-            standing = cursors.offset(waiter.cursor)
-            text = f"cursor {waiter.cursor!r} stands at {standing}, not at {waiter.offset}"
-            error = ProtocolError(ErrorCode.CURSOR_BEHIND, text, offset=standing)
-            self.after_commit(partial(waiter.miss, error))
-
     # --- rows ---------------------------------------------------------------------------------------------
 
     def put_row(self, channel: Channel, key: bytes, value: bytes | None) -> None:
         """Writes a row beside the channel's log with the next commit; None erases it. Keys: see `log.Work`."""
-        self.group.work.rows[channel.number, key] = value
+        self._put_row(channel, channel.number, key, value)
+
+    def put_listed_row(self, channel: Channel, key: bytes, value: bytes | None) -> None:
+        """As `put_row`, for what is looked for over all channels: the key says which it belongs to."""
+        self._put_row(channel, 0, key, value)
+
+    def _put_row(self, channel: Channel, number: int, key: bytes, value: bytes | None) -> None:
+        self.group.work.rows[number, key] = value
         self.group.rows.add(channel)
         self.group.bytes += len(value or b"")
         self.wake()
@@ -281,17 +250,34 @@ class Engine:
                 self.counters.duplicates += 1
                 self._acknowledge(connection, ack_word(request, True), duplicate)
                 return
+        lease_name = self.leasing.name_under(channel, fence) if fence else ""
         if if_offset != UNCONDITIONAL:
             channel.check_condition(if_offset)
-        lease = self._lease_under(channel, fence) if fence else ""
         if batch[KIND_AT] == KIND_SESSION:
-            self._accept_operations(channel, batch, Author(connection.client.decode(), lease), connection.heard_ms)
-        stamped = channel.accept(batch, records, connection.heard_ms)
-        offset = channel.assigned - records + 1
+            self._accept_operations(channel, batch, Author(connection.client.decode(), lease_name), connection.heard_ms)
+        head = entry_head(number, producer, epoch, sequence, lease_name)
+        offset = self._gather(channel, head, batch, records, connection.heard_ms)
         if sequence:
             channel.producers.note(producer, epoch, sequence, offset)
+        self._acknowledge(connection, request, offset)
+
+    def publish_own(self, channel: Channel, batch: bytes) -> None:
+        """Accepts a batch in the broker's own name: stored and delivered like any other, acknowledged to nobody.
+
+        Raises ProtocolError, and then nothing has changed.
+        """
+        self.check_writable()
+        records, now_ms = check_batch(batch, b""), clock.now_ms()
+        self._accept_operations(channel, batch, Author(""), now_ms)
+        self._gather(channel, entry_head(channel.number, *_NO_PRODUCER, 0, ""), batch, records, now_ms)
+        self.wake()
+
+    def _gather(self, channel: Channel, head: bytes, batch: bytes, records: int, now_ms: int) -> int:
+        """Gives a batch its place, in the channel and in the group that gathers; returns its first offset."""
+        stamped = channel.accept(batch, records, now_ms)
+        offset = channel.assigned - records + 1
         group = self.group
-        group.work.journal += (ENTRY_HEAD.pack(number, producer, epoch, sequence), stamped)
+        group.work.journal += (head, stamped)
         group.bytes += len(stamped)
         fresh = group.fresh.get(channel)
         if fresh is None:
@@ -300,20 +286,16 @@ class Engine:
         firsts.append(offset)
         batches.append(stamped)
         self.counters.records_in += records
-        self._acknowledge(connection, request, offset)
+        return offset
 
     def _accept_operations(self, channel: Channel, batch: bytes, author: Author, now_ms: int) -> None:
         """Raises ProtocolError, and then nothing has changed."""
         session = self.session(channel)
         time_ms = max(now_ms, channel.assigned_ms)
-        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms)
+        changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms, channel.first)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
         self._folding.note(channel)
-
-    def _lease_under(self, channel: Channel, token: int) -> str:
-        """The lease whose token is in force. Raises `fenced`."""
-        raise ProtocolError(ErrorCode.FENCED, "no lease was granted in this channel", token=0)
 
     def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
         group = self.group
@@ -339,7 +321,7 @@ class Engine:
         if not self._waking:
             self._waking = True
             if self.in_flight is None:
-                self._loop.call_soon(self._commit)
+                self.loop.call_soon(self._commit)
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Runs `callback` once nothing waits for the disk any more."""
@@ -373,7 +355,8 @@ class Engine:
                 group.work.moves.append(move)
                 group.moving.append(channel)
                 group.heads.add(channel)
-        for channel in group.trims.difference(group.moving):
+        # What is where the chunks are cut can be said again once they are what the log says.
+        for channel in group.trims.difference(group.moving, group.rewriting):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
         group.work.forget_journal = self._settling.forget_through
@@ -408,12 +391,16 @@ class Engine:
                 self.group.trims.add(channel)
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
+        due_ms = sooner(due_ms, self._folding.due_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
-    def _load(self, number: int) -> Channel | None:
-        """One damaged head must not keep the others from their time."""
+    def load(self, number: int) -> Channel | None:
+        """With its session, if that waits for something. One that is damaged must not keep the others waiting."""
         try:
-            return self.hub.by_number(number)
+            channel = self.hub.by_number(number)
+            if channel is not None and (channel.perishable or self.log.rows(number, MESSAGE_ROW, 1)):
+                self.session(channel)
+            return channel
         except Damaged as damage:
             logger.error("damaged: %s", damage)
             self.counters.damaged += 1
@@ -430,7 +417,8 @@ class Engine:
 
     def _active_ms(self, channel: Channel, now_ms: int) -> int:
         """The last publish, the last reader, or the broker's own start: who was there before it nobody knows."""
-        return now_ms if channel.users else max(channel.assigned_ms, channel.active_ms, self.started_ms)
+        needed = channel.users or channel.leases
+        return now_ms if needed else max(channel.assigned_ms, channel.active_ms, self.started_ms)
 
     def _set_due(self, channel: Channel, group: Group, due_ms: int, now_ms: int) -> None:
         """A due time that is still to come, and not too late, stays: `tick` asks again then."""
@@ -448,7 +436,7 @@ class Engine:
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
-        self.group.trims.update(group.moving)
+        self.group.trims.update(group.moving, group.trims & group.rewriting)
         following = self._hand_over() if self._waking else None
         self._release(group)
         self._settling.released(outcome.journal_newest, clock.now_ms())
@@ -461,14 +449,17 @@ class Engine:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""
         if group is None:
             return
+        now_ms = clock.now_ms()
         for channel, (firsts, batches) in group.fresh.items():
             if channel.dead:
                 continue
             channel.release(firsts, batches)
-            size = sum(map(len, batches))
-            self._settling.note(channel, size)
+            self._settling.note(channel, sum(map(len, batches)))
             if not channel.live:
                 continue
+            if channel.perishable:
+                batches = [still(b"".join(batches), now_ms)]
+            size = sum(map(len, batches))
             if size <= FRAME_BYTES_MAX - 16:
                 self._deliver(channel, batches, size)
             else:
@@ -522,7 +513,7 @@ class Engine:
         """Keeps commits coming, slowly, while there is something to move or erase."""
         if self._untidy and self.in_flight is None and not self._tidying:
             self._tidying = True
-            self._loop.call_later(TIDY_PAUSE_S, self._tidied)
+            self.loop.call_later(TIDY_PAUSE_S, self._tidied)
 
     def _tidied(self) -> None:
         self._tidying = False
@@ -540,7 +531,7 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Once a second: what time alone changes."""
         for number in self.log.due(now_ms, DUE_PER_TICK):
-            channel = self._load(number)
+            channel = self.load(number)
             if channel is None:
                 continue
             rule = channel.retention(self.config.retention)
@@ -555,14 +546,16 @@ class Engine:
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
-        """Whether something of this channel waits to be written, or is known here alone: when it was last read."""
+        """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
-        waits = any(group.names(channel) for group in groups)
+        waits = any(group.names(channel) for group in groups) or self._folding.waits(channel)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
-        return waits or self._folding.waits(channel) or (idles and channel.active_ms > channel.last_ms)
+        return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
+        self.leasing.stop()
+        self._folding.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

@@ -20,8 +20,10 @@ from . import clock, folded
 from .chunk import Chunk, group_batches
 from .counters import Counters
 from .damage import Damaged
+from .folded import Seen
 from .log import Log
 from .outbox import Outbox
+from .pages import Cut
 from .session import Snapshot
 from .subscription import Subscription
 
@@ -91,32 +93,32 @@ class Feeder:
         if reader.snapshot is not None and reader.next > reader.snapshot.through:
             reader.snapshot = None
         if reader.snapshot is None and channel.perishable:
-            return Snapshot(channel.last, {}, {})
+            return Snapshot(channel.last)
         return reader.snapshot
 
     def _read_folded(self, reader: Subscription, snapshot: Snapshot, room: int) -> None:
         low = reader.next
         seen = folded.see(reader.channel, snapshot, low, clock.now_ms(), room)
         reader.connection.serving = True
-        self.read(lambda future: self._got_folded(reader, low, future), folded.forwards, self._log, seen, low, room)
+        self.read(lambda future: self._got_folded(reader, seen, future), folded.forwards, self._log, seen, low, room)
 
-    def _got_folded(self, reader: Subscription, low: int, future: Future[bytes]) -> None:
+    def _got_folded(self, reader: Subscription, seen: Seen, future: Future[Cut]) -> None:
         connection, channel = reader.connection, reader.channel
         connection.serving = False
         if reader in channel.readers and not future.cancelled():
-            self._deliver_folded(reader, low, future)
+            self._deliver_folded(reader, seen, future)
         self.serve(connection)
         self._outbox.flush()
 
-    def _deliver_folded(self, reader: Subscription, low: int, future: Future[bytes]) -> None:
+    def _deliver_folded(self, reader: Subscription, seen: Seen, future: Future[Cut]) -> None:
         failure = future.exception()
-        if failure is not None and low < reader.channel.first:
+        if isinstance(failure, folded.Hole) and seen.first < reader.channel.first:
             reader.go_on()
         elif failure is not None:
             code = ErrorCode.DAMAGED if isinstance(failure, Damaged) else ErrorCode.INTERNAL
             self._refuse(reader, code, failure)
         else:
-            run = future.result()
+            run = folded.current(future.result(), clock.now_ms())
             groups = group_batches([run[span.start : span.end] for span in spans(run)])
             self._send(reader, [(b"".join(group), next(spans(group[-1])).last) for group in groups])
 

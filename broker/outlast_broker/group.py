@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .channel import Channel
-from .log import Work
+from .log import Rewrite, Work
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class Group:
     """`fresh` is what the commit publishes, by channel: first offsets, and stamped batches."""
 
-    __slots__ = ("acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "rows", "trims", "work")
+    __slots__ = (
+        "acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "rewriting", "rows", "trims", "work",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.work = Work()
@@ -28,6 +30,7 @@ class Group:
         self.rows: set[Channel] = set()
         self.trims: set[Channel] = set()
         self.moving: list[Channel] = []
+        self.rewriting: set[Channel] = set()
 
     def names(self, channel: Channel) -> bool:
         """Whether something of this channel waits here that the log does not know yet."""
@@ -37,11 +40,15 @@ class Group:
     def _named(self) -> tuple[set[Channel], ...]:
         return self.heads, self.trims, self.cursors, self.rows
 
+    def rewrite(self, channel: Channel, rewrite: Rewrite) -> None:
+        self.work.rewrites.append(rewrite)
+        self.rewriting.add(channel)
+        self.heads.add(channel)
+
     def moves_chunks(self, channel: Channel) -> bool:
         """Whether chunks of this channel will not be what they are now."""
-        work = self.work
-        numbers = {each.number for each in work.rewrites} | {each.number for each in work.cuts}
-        return channel in self.moving or channel.number in numbers
+        cut = any(each.number == channel.number for each in self.work.cuts)
+        return cut or channel in self.rewriting or channel in self.moving
 
     def drop(self, channel: Channel) -> None:
         """What was to be written of a channel that is deleted now."""
@@ -50,6 +57,7 @@ class Group:
             channels.discard(channel)
         cursors = self.work.cursors
         self.work.cursors = {key: cursors[key] for key in cursors if key[0] != channel.number}
+        self.rewriting.discard(channel)
         self.work.rewrites = [each for each in self.work.rewrites if each.number != channel.number]
         rows = self.work.rows
         self.work.rows = {key: rows[key] for key in rows if key[0] != channel.number}

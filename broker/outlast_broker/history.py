@@ -48,8 +48,7 @@ def _page(connection: ClientConnection, frame: f.History, channel: Channel, star
     if low > high:
         _send_page(connection, frame.request, channel, Cut(low, low - 1, b""))
         return
-    again_at = None if frame.since_ms is None else Start(channel.first - 1)
-    answering = _Answering(connection, frame, channel, low, partial(_page, connection, frame, channel, again_at))
+    answering = _Answering(connection, frame, channel, low, lambda: _page_again(connection, frame, channel))
     if frame.fold and frame.last is not None:
         answering.seen(folded.page_last, _seen(connection, frame, channel, 0), frame.last, frame.limit)
     elif frame.fold or channel.perishable:
@@ -59,6 +58,11 @@ def _page(connection: ClientConnection, frame: f.History, channel: Channel, star
         _send_page(connection, frame.request, channel, pages.forwards(parts, low, high))
     else:
         answering.stored(pages.read_on, lambda parts: pages.forwards(parts, low, high), high)
+
+
+def _page_again(connection: ClientConnection, frame: f.History, channel: Channel) -> None:
+    """Where a time was looked for and retention has been there since, all that is left is younger."""
+    _page(connection, frame, channel, None if frame.since_ms is None else Start(channel.first - 1))
 
 
 def _page_back(connection: ClientConnection, frame: f.History, channel: Channel) -> None:
@@ -115,7 +119,8 @@ class _Answering:
             if self._first < self._channel.first and future.exception() is not None:
                 self._retry(future)
             else:
-                self._send(future.result())
+                cut = future.result()
+                self._send(cut._replace(batches=folded.current(cut, clock.now_ms())))
 
         self._connection.read_aside(self._request, self._channel, done, read, seen, *args)
 
@@ -128,7 +133,7 @@ class _Answering:
 
 
 def _seen(connection: ClientConnection, frame: f.History, channel: Channel, low: int) -> Seen:
-    snapshot = Snapshot(channel.last, {}, {})
+    snapshot = Snapshot(channel.last)
     if frame.fold:
         snapshot = connection.engine.session(channel).snapshot(channel.first, channel.last)
     return folded.see(channel, snapshot, low, clock.now_ms(), folded.PAGE_READ_BYTES if low else None)

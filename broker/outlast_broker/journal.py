@@ -1,9 +1,10 @@
 """The journal's bytes: one value per commit, holding what that commit published to any channel.
 
     value   u32 crc | entry | entry | ...
-    entry   u64 number | u64 producer | u64 producer epoch | u64 sequence | batch
+    entry   u64 number | u64 producer | u64 producer epoch | u64 sequence | u8 bytes of lease | lease | batch
 
-`crc` covers all entries. A batch knows its own length. Sequence 0: published without deduplication.
+`crc` covers all entries. A batch knows its own length. Sequence 0: published without deduplication. `lease` is
+the name of the one under whose token it was published: what it opened belongs to that (PROTOCOL.md 4.5).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from outlast_protocol.batch import HEAD
 
 from .damage import Damaged
 
-ENTRY_HEAD = Struct("<QQQQ")
+_ENTRY_HEAD = Struct("<QQQQB")
 _CRC_BYTES = 4
 
 
@@ -29,6 +30,13 @@ class Entry(NamedTuple):
     producer_epoch: int
     sequence: int
     batch: bytes
+    lease: str = ""
+
+
+def entry_head(number: int, producer: int, producer_epoch: int, sequence: int, lease: str) -> bytes:
+    """What comes before an entry's batch."""
+    name = lease.encode()
+    return _ENTRY_HEAD.pack(number, producer, producer_epoch, sequence, len(name)) + name
 
 
 def seal(parts: list[bytes]) -> bytes:
@@ -39,13 +47,14 @@ def seal(parts: list[bytes]) -> bytes:
 
 def read_entries(value: bytes, journal_id: int) -> Iterator[Entry]:
     """The entries of a journal value. Raises Damaged when its checksum fails."""
-    whole = len(value) > _CRC_BYTES + ENTRY_HEAD.size
+    whole = len(value) > _CRC_BYTES + _ENTRY_HEAD.size
     if not whole or crc32(memoryview(value)[_CRC_BYTES:]) != int.from_bytes(value[:_CRC_BYTES], "little"):
         raise Damaged(f"journal value {journal_id} fails its checksum")
     start, end = _CRC_BYTES, len(value)
     while start < end:
-        number, producer, epoch, sequence = ENTRY_HEAD.unpack_from(value, start)
-        start += ENTRY_HEAD.size
+        number, producer, epoch, sequence, lease_bytes = _ENTRY_HEAD.unpack_from(value, start)
+        start += _ENTRY_HEAD.size + lease_bytes
+        lease = value[start - lease_bytes : start].decode()
         length = HEAD.unpack_from(value, start)[0]
-        yield Entry(number, producer, epoch, sequence, value[start : start + length])
+        yield Entry(number, producer, epoch, sequence, value[start : start + length], lease)
         start += length

@@ -254,10 +254,16 @@ class LmdbLog:
 
     def _cut_rows(self, txn: lmdb.Transaction, number: int) -> bool:
         """Whether more is left to erase than one commit should."""
-        entries = self._entries(txn, self._rows, _U64.pack(number), CUT_ROWS)
-        for key, _ in entries:
-            txn.delete(key, db=self._rows)
-        return len(entries) == CUT_ROWS
+        prefix = _U64.pack(number)
+        with txn.cursor(db=self._rows) as cursor:
+            there = cursor.set_range(prefix)
+            for _ in range(CUT_ROWS):
+                if not there or not bytes(cursor.key()).startswith(prefix):
+                    return False
+                cursor.delete()
+                # Deleting moves to the next key, or to none behind the last.
+                there = bool(cursor.key())
+        return True
 
     def _grow(self) -> None:
         with self._gate.alone():

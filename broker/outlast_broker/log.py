@@ -86,6 +86,7 @@ class Work:
         # By channel number and cursor name; None forgets.
         self.cursors: dict[tuple[int, str], Standing | None] = {}
         # By channel number and key; None erases. What the key says is its writer's: session, leasing, claiming.
+        # Number 0 holds what is looked for over all channels.
         self.rows: dict[tuple[int, bytes], bytes | None] = {}
         self.forget_journal = 0
         self.tidy = False

@@ -53,8 +53,7 @@ class MemoryLog:
             self._move(move)
         self._heads.update(work.heads)
         for cut in work.cuts:
-            kept_chunks = self._chunks.get(cut.number, [])
-            kept_chunks[:] = [each for each in kept_chunks if each.last >= cut.first]
+            self._chunks[cut.number] = [each for each in self._chunks.get(cut.number, []) if each.last >= cut.first]
         for due in work.dues:
             self._due.discard((due.old_ms, due.number))
             self._due |= {(due.new_ms, due.number)} if due.new_ms else set()
@@ -86,10 +85,12 @@ class MemoryLog:
 
     def _move(self, move: Move) -> None:
         chunks = [chunk.make(group) for group in move.groups]
-        kept = self._chunks.setdefault(move.number, [])
+        kept = self._chunks.get(move.number, [])
         if move.merge:
-            chunks[0] = kept.pop().joined(chunks[0])
-        kept.extend(chunks)
+            *kept, last = kept
+            chunks[0] = last.joined(chunks[0])
+        # A reader in another thread goes on with the list that it has.
+        self._chunks[move.number] = [*kept, *chunks]
 
     def recover(self) -> Iterator[tuple[int, list[Entry]]]:
         for journal_id, value in self._journal.items():

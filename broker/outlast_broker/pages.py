@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from outlast_protocol import ErrorCode, Position, ProtocolError
-from outlast_protocol.batch import Span, spans
+from outlast_protocol.batch import HEAD_BYTES, KIND_AT, KIND_TILE, Span, spans
 from outlast_protocol.frames import Attach, History, Subscribe
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
@@ -72,16 +72,21 @@ def stale_epoch(channel: Channel) -> ProtocolError:
 
 
 def after_time(batches: bytes, time_ms: int) -> int:
-    """The offset before the first batch that is not older; the run is known to hold one."""
-    return next(span.offset - 1 for span in spans(batches) if span.time_ms >= time_ms)
+    """The offset before the first batch that is not older; the run is known to end no sooner."""
+    span = next(span for span in spans(batches) if span.time_ms >= time_ms)
+    if batches[span.start + KIND_AT] != KIND_TILE:
+        return span.offset - 1
+    inner = spans(batches[span.start : span.end], HEAD_BYTES)
+    return next((each.offset - 1 for each in inner if each.time_ms >= time_ms), span.last)
 
 
 class Cut(NamedTuple):
-    """A page's batches, and the records low to high that are meant."""
+    """A page's batches, and the records low to high that are meant; when the first of them is over, 0: never."""
 
     low: int
     high: int
     batches: bytes
+    over_ms: int = 0
 
 
 def forwards(parts: Iterable[bytes], low: int, high: int) -> Cut:
@@ -138,6 +143,10 @@ def read_back(log: Log, number: int, low: int, high: int) -> list[bytes]:
         chunk = log.read_back(number, offset)
         if chunk is None or chunk.last < offset:
             raise Damaged(f"channel number {number} has no record {offset}")
+        if chunk.last > offset and runs:
+            # The store was folded meanwhile, and this chunk holds something of the one after it.
+            runs, offset, size = [], high, 0
+            continue
         runs.insert(0, chunk.batches)
         size += len(chunk.batches)
         offset = chunk.first - 1

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from outlast_protocol.batch import read_records, spans
+from outlast_protocol.batch import spans
 
 from . import chunk, folded
 from .chunk import MERGE_BYTES, Chunk, group_batches
-from .fold import Sight, fold
+from .damage import Damaged
+from .fold import Sight, fold, perishing
 from .folded import Seen
 from .log import Log
 from .session import Growing
+from .sweep import Perishing
 
 # So much of the log is rewritten by one commit.
 PIECE_BYTES = 4 << 20
@@ -35,14 +37,14 @@ class Wanted(NamedTuple):
 class Rewritten(NamedTuple):
     """Offsets `first` to `last` were gone through: the chunks at `olds` are replaced by `news`, for the same offsets.
 
-    `perishable_from` is the first record with a time to live that is left, 0: none.
+    `left` is what has a time to live and is not over yet.
     """
 
     first: int
     last: int
     olds: list[int]
     news: list[Chunk]
-    perishable_from: int
+    left: Perishing
     bytes_saved: int
 
 
@@ -71,17 +73,25 @@ def rewrite_on(log: Log, wanted: Wanted, seen: Seen) -> Rewritten | None:
 
 
 def _rewritten(log: Log, wanted: Wanted, seen: Seen, found: list[Chunk]) -> Rewritten:
-    sight = Sight(wanted.growing, lambda growing: folded.content_of(log, seen, growing), wanted.now_ms)
+    sight = Sight(wanted.growing, lambda growing: _content(log, seen, growing), wanted.now_ms)
     runs = [fold(each.batches, sight) for each in found]
     olds: list[Chunk] = []
     news: list[Chunk] = []
     for stretch in _changed(found, runs):
         olds += [found[index] for index in stretch]
         news += _chunks(b"".join(runs[index] for index in stretch))
-    left = [record.offset for run in runs for record in read_records(run) if record.ttl_ms]
+    left = perishing(b"".join(runs))
     saved = sum(map(stored_bytes, olds)) - sum(map(stored_bytes, news))
     firsts = [each.first for each in olds]
-    return Rewritten(found[0].first, found[-1].last, firsts, news, min(left, default=0), saved)
+    return Rewritten(found[0].first, found[-1].last, firsts, news, left, saved)
+
+
+def _content(log: Log, seen: Seen, growing: Growing) -> bytes:
+    """What is not found must not be erased either: nobody knows why."""
+    content = folded.content_of(log, seen, growing)
+    if content is None:
+        raise Damaged(f"message {growing.message} of channel number {seen.number} is not as it was left")
+    return content
 
 
 def _changed(found: list[Chunk], runs: list[bytes]) -> list[list[int]]:

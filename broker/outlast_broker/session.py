@@ -31,6 +31,7 @@ from outlast_protocol.operations import (
 
 from .state import Entry, Totals, apply_state, totals_of
 from .stretches import Stretch, Stretches
+from .sweep import Sweep
 
 MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
 
@@ -78,8 +79,8 @@ def unpack_growing(value: bytes) -> Growing:
 class Changes(NamedTuple):
     """What one batch changes, whose offsets are `first` to `last`. `pieces` are what its messages grow by, in order.
 
-    `perishes_ms` is when the last of its records with a time to live is over, 0: there is none. `only_messages`: every
-    record grows one.
+    `perishes_ms` is when the last of its records with a time to live is over, `over_ms` when the first is, 0: there is
+    none. `only_messages`: every record grows one. `opened`: so many messages more are open.
     """
 
     first: int
@@ -89,7 +90,9 @@ class Changes(NamedTuple):
     totals: Totals
     pieces: list[tuple[int, Op, bytes]]
     perishes_ms: int
+    over_ms: int
     only_messages: bool
+    opened: int
     time_ms: int
 
 
@@ -101,14 +104,10 @@ class Author(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Messages as of `through`, those that can be given whole. `contents`: what is in memory, and how much of it.
-
-    A content only grows at its end, so the snapshot stays true while it does.
-    """
+    """Messages as of `through`. Holds nothing of what they hold: a reader may keep it for long."""
 
     through: int
-    growing: Mapping[int, Growing]
-    contents: Mapping[int, tuple[bytearray, int]]
+    growing: Mapping[int, Growing] = {}
     stretches: tuple[Stretch, ...] = ()
 
 
@@ -151,7 +150,7 @@ class Contents:
 
 
 class Session:
-    """One channel's. `folded` finds a message that the store holds folded, by its number."""
+    """One channel's. `folded` finds a message that the store holds folded, or once held so, by its number."""
 
     def __init__(
         self, rows: Mapping[bytes, bytes], folded: Callable[[int], Growing | None], contents: Contents
@@ -161,38 +160,42 @@ class Session:
         self.accepted = View(messages, entries)
         self.durable = View(dict(messages), dict(entries))
         # Operations up to here are in the rows.
-        self.through, self.perishable_from = msgpack.unpackb(rows.get(THROUGH_ROW, b"\x92\0\0"))
+        self.through, perishable_from = msgpack.unpackb(rows.get(THROUGH_ROW, b"\x92\0\0"))
+        self.sweep = Sweep(perishable_from)
         self._totals = totals_of(entries)
+        self._open = sum(each.is_open for each in messages.values())
         self._folded = folded
         self._pending: deque[Changes] = deque()
         self._written: set[int | str] = set()
         self._contents = contents
         self._stretches = Stretches()
         self.content: dict[int, bytearray] = {}
-        # Looking for what is over: when it was done last, how far it is, and the first record that it left.
-        self.swept_ms = self.sweep_at = self.sweep_left = 0
 
     # --- what is published --------------------------------------------------------------------------------
 
-    def judge(self, records: Iterable[Record], author: Author, first: int, time_ms: int) -> Changes:
-        """What these records, which get offsets from `first` on, would change. Raises ProtocolError."""
-        return _Judge(self, author, first, time_ms).judge(records)
+    def judge(self, records: Iterable[Record], author: Author, at: int, time_ms: int, first: int = 1) -> Changes:
+        """What these records, which get offsets from `at` on, would change; `first` is the lowest that is kept.
 
-    def judge_batch(self, batch: bytes, author: Author, first: int, time_ms: int) -> Changes:
+        Raises ProtocolError.
+        """
+        return _Judge(self, author, at, time_ms, first).judge(records)
+
+    def judge_batch(self, batch: bytes, author: Author, at: int, time_ms: int, first: int = 1) -> Changes:
         """As `judge`; a batch of tokens for one message, as most are, is judged in one piece."""
         record = common_record(batch)
         if record is not None and record.operation is not None and record.operation.op is Op.APPEND:
-            last = first + HEAD.unpack_from(batch)[7] - 1
-            return _Judge(self, author, first, time_ms).judge_one(record, last)
-        return self.judge(read_records(batch), author, first, time_ms)
+            last = at + HEAD.unpack_from(batch)[7] - 1
+            return _Judge(self, author, at, time_ms, first).judge_one(record, last)
+        return self.judge(read_records(batch), author, at, time_ms, first)
 
     def accept(self, changes: Changes) -> None:
         """The batch is in the group that gathers."""
         self.accepted.merge(changes)
         self._totals = changes.totals
+        self._open += changes.opened
         self._written.update(changes.messages, changes.entries)
         if changes.perishes_ms:
-            self.perishable_from = self.perishable_from or changes.first
+            self.sweep.expect(changes.first, changes.last, changes.over_ms)
             self._written.add(0)
         self._pending.append(changes)
 
@@ -206,12 +209,12 @@ class Session:
             for message, op, piece in changes.pieces:
                 self._grow(message, op, piece)
 
-    def recover(self, records: list[Record]) -> int:
+    def recover(self, records: list[Record], lease: str) -> int:
         """A batch from the journal, at start: it was judged before it got there. Returns what it is over at, or 0."""
         last = records[-1].offset
         if last <= self.through:
             return 0
-        author = Author(records[0].client_id)
+        author = Author(records[0].client_id, lease)
         changes = _Judge(self, author, records[0].offset, records[0].time_ms, trusted=True).judge(records)
         self.accept(changes)
         self.release(last)
@@ -219,14 +222,16 @@ class Session:
 
     # --- who asks -----------------------------------------------------------------------------------------
 
-    def find(self, message: int) -> Growing | None:
-        """A message as accepted, wherever it is."""
-        return self.accepted.messages.get(message) or self.find_folded(message)
+    def find(self, message: int, first: int) -> Growing | None:
+        """A message as accepted, wherever it is; `first` is the lowest offset that is kept."""
+        return self.accepted.messages.get(message) or self.find_folded(message, first)
 
-    def find_folded(self, message: int) -> Growing | None:
+    def find_folded(self, message: int, first: int) -> Growing | None:
         """A message that the store holds folded: that record is its base."""
         folded = self._folded(message)
-        return None if folded is None else folded._replace(base=folded.place, lies_from=folded.place)
+        if folded is None or folded.place < first:
+            return None
+        return folded._replace(base=folded.place, lies_from=folded.place)
 
     def open_under(self, lease: str) -> list[int]:
         """The open messages that belong to a lease, as accepted."""
@@ -236,16 +241,26 @@ class Session:
     def totals(self) -> Totals:
         return self._totals
 
+    @property
+    def open_count(self) -> int:
+        """How many messages are open, as accepted."""
+        return self._open
+
     def snapshot(self, first: int, through: int) -> Snapshot:
         """As of the channel's last offset; `first` is the lowest that is kept."""
-        contents = {message: (content, len(content)) for message, content in self.content.items()}
-        growing = {
-            message: each
-            for message, each in self.durable.messages.items()
-            if each.base >= first or message in contents
-        }
-        known = len(growing) == len(self.durable.messages)
-        return Snapshot(through, growing, contents, self._stretches.kept_from(first) if known else ())
+        return Snapshot(through, dict(self.durable.messages), self._stretches.kept_from(first))
+
+    def contents_of(self, growing: Mapping[int, Growing]) -> dict[int, tuple[bytearray, int]]:
+        """What these messages hold, as far as it is in memory: a content, and how much of it was there at their time.
+
+        A content only grows at its end, as long as the message has the same base.
+        """
+        contents: dict[int, tuple[bytearray, int]] = {}
+        for message, content in self.content.items():
+            each = growing.get(message)
+            if each is not None and each.base == self.durable.messages[message].base:
+                contents[message] = (content, each.size - each.label_size)
+        return contents
 
     # --- rows ---------------------------------------------------------------------------------------------
 
@@ -272,7 +287,7 @@ class Session:
         return rows
 
     def pack_through(self) -> bytes:
-        packed: bytes = msgpack.packb((self.through, self.perishable_from))
+        packed: bytes = msgpack.packb((self.through, self.sweep.first))
         return packed
 
     def stands(self, growing: Growing) -> bool:
@@ -327,29 +342,34 @@ def message_key(kind: bytes, message: int) -> bytes:
 class _Judge:
     """One batch on its way through: what came before it in the batch counts, too."""
 
-    def __init__(self, session: Session, author: Author, first: int, time_ms: int, trusted: bool = False) -> None:
+    def __init__(
+        self, session: Session, author: Author, at: int, time_ms: int, first: int = 0, trusted: bool = False
+    ) -> None:
         self._session = session
         self._author = author
-        self._first = first
+        self._at = at
         self._time_ms = time_ms
+        self._first = first
         self._trusted = trusted
         self._messages: dict[int, Growing] = {}
         self._entries: dict[str, Entry | None] = {}
         self._totals = session.totals
         self._opened_here = 0
         self._pieces: list[tuple[int, Op, bytes]] = []
-        self._perishes_ms = 0
+        self._perishes_ms = self._over_ms = 0
         self._only_messages = True
 
     def judge(self, records: Iterable[Record]) -> Changes:
-        offset = self._first - 1
-        for offset, record in enumerate(records, self._first):
+        offset = self._at - 1
+        for offset, record in enumerate(records, self._at):
             operation = record.operation
             if operation is None or operation.op not in MESSAGE_OPS:
                 self._only_messages = False
             if operation is None:
                 if record.ttl_ms:
-                    self._perishes_ms = max(self._perishes_ms, self._time_ms + record.ttl_ms)
+                    over_ms = self._time_ms + record.ttl_ms
+                    self._perishes_ms = max(self._perishes_ms, over_ms)
+                    self._over_ms = min(self._over_ms or over_ms, over_ms)
             elif operation.op in STATE_OPS:
                 self._change_state(operation, record, offset)
             elif operation.op in MESSAGE_OPS:
@@ -367,8 +387,8 @@ class _Judge:
 
     def _changes(self, offset: int) -> Changes:
         return Changes(
-            self._first, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms,
-            self._only_messages, self._time_ms,
+            self._at, offset, self._messages, self._entries, self._totals, self._pieces, self._perishes_ms,
+            self._over_ms, self._only_messages, self._opened_here, self._time_ms,
         )  # fmt: skip
 
     # --- state --------------------------------------------------------------------------------------------
@@ -395,7 +415,7 @@ class _Judge:
                 f"message {growing.message} would have {growing.size} bytes of {MESSAGE_BYTES_MAX}: go on in a new one"
             )
             raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="message_bytes", value=MESSAGE_BYTES_MAX)
-        self._messages[growing.message] = growing._replace(place=offset, time_ms=self._time_ms)
+        self._messages[growing.message] = growing
         if operation.op in _WITH_CONTENT:
             self._pieces.append((growing.message, operation.op, record.data))
 
@@ -409,22 +429,27 @@ class _Judge:
         return opened._replace(size=opened.label_size + len(record.data))
 
     def _continued(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:
+        """The message after this operation, which is its latest."""
+        self._check_bare(operation, record)
         self._check_author(operation, growing)
         if growing.state not in _ALLOWED_WHILE[operation.op]:
             state = growing.state.name.lower()
             text = f"message {growing.message} is {state}: no {operation.op.name.lower()} any more"
             raise ProtocolError(ErrorCode.MESSAGE_CLOSED, text, message=growing.message, state=state)
+        if operation.op is Op.APPEND:
+            self._check_kind(record, growing.encoding)
+            size = growing.size + len(record.data)
+            return growing._replace(size=size, place=offset, time_ms=self._time_ms)
+        return self._edited(operation, record, growing, offset)._replace(place=offset, time_ms=self._time_ms)
+
+    def _edited(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:
         match operation.op:
-            case Op.APPEND:
-                self._check_kind(record, growing.encoding)
-                return growing._replace(size=growing.size + len(record.data))
             case Op.REPLACE:
                 self._check_kind(record, growing.encoding)
                 return growing._replace(size=growing.label_size + len(record.data), base=offset)
             case Op.CLOSE:
                 self._opened_here -= 1
-                reason = self._reason(record)
-                return growing._replace(state=operation.state, reason=reason)
+                return growing._replace(state=operation.state, reason=self._reason(record))
             case Op.REOPEN:
                 self._check_empty(operation, record)
                 self._count_open()
@@ -434,7 +459,7 @@ class _Judge:
         return growing._replace(state=MessageState.REMOVED, size=growing.label_size, base=offset, reason="")
 
     def _find(self, message: int) -> Growing:
-        growing = self._messages.get(message) or self._session.find(message)
+        growing = self._messages.get(message) or self._session.find(message, self._first)
         if growing is None:
             text = f"no message was opened at offset {message}, or it is past retention"
             raise ProtocolError(ErrorCode.UNKNOWN_MESSAGE, text, message=message)
@@ -459,8 +484,7 @@ class _Judge:
 
     def _count_open(self) -> None:
         self._opened_here += 1
-        known = sum(each.is_open for each in self._session.accepted.messages.values())
-        if known + self._opened_here > OPEN_MESSAGES_MAX and not self._trusted:
+        if self._session.open_count + self._opened_here > OPEN_MESSAGES_MAX and not self._trusted:
             text = f"the channel has {OPEN_MESSAGES_MAX} open messages: close one first"
             raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="open_messages", value=OPEN_MESSAGES_MAX)
 
@@ -472,6 +496,11 @@ class _Judge:
         if len(record.data) > REASON_BYTES_MAX:
             raise _bad(f"the reason of a close has {len(record.data)} bytes of {REASON_BYTES_MAX}")
         return record.data.decode("utf-8", "replace")
+
+    def _check_bare(self, operation: Operation, record: Record) -> None:
+        """Folded, the message could not say them."""
+        if record.name is not None or record.headers:
+            raise _bad(f"name and headers are those of open: {operation.op.name.lower()} has none")
 
     def _check_empty(self, operation: Operation, record: Record) -> None:
         if record.data:

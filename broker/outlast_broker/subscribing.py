@@ -78,14 +78,19 @@ class _Beginning:
         seen = folded.see(channel, snapshot, 0, clock.now_ms())
 
         def found(future: Future[int]) -> None:
-            if future.exception() is not None:
+            failure = future.exception()
+            if isinstance(failure, folded.Hole) and seen.first < channel.first:
+                self._find_last()
+                return
+            if failure is not None:
                 self._failed()
-            self._start(pages.after_offset(channel, future.result()))
+            self._start(Start(max(future.result(), channel.first - 1)))
 
         connection.read_aside(self._frame.request, channel, found, folded.after_last, seen, self._frame.last or 0)
 
     def _failed(self) -> None:
-        self._connection.ended(self._channel)
+        if self._connection.subscriptions.get(self._frame.number) is self._subscription:
+            self._connection.ended(self._channel)
 
     def _start(self, start: Start | None) -> None:
         connection, frame, subscription = self._connection, self._frame, self._subscription

@@ -38,6 +38,7 @@ class Subscription:
         self.credit += credit
 
     def go_live(self) -> None:
+        self.snapshot = None
         self.channel.live[self] = None
         self.connection.behind.pop(self, None)
 

@@ -35,7 +35,6 @@ class Attached(NamedTuple):
     through: int
     epoch: int
     first: int
-    last: int
     messages: list[int]
     state: list[Any]
     resync: str | None = None
@@ -117,11 +116,14 @@ class Presence(NamedTuple):
 
 
 class Lease(NamedTuple):
+    """Sent again under the same `nonce` it is answered as it was the first time; 0 is none."""
+
     request: int
     number: int
     lease: str
     ttl_ms: int
     take_over: bool = False
+    nonce: int = 0
 
 
 class Renew(NamedTuple):

@@ -22,3 +22,8 @@ def make_tile(first: int, last: int, time_ms: int, run: bytes) -> bytes:
 def tile_run(tile: bytes) -> bytes:
     """The batches that a tile holds, end to end."""
     return tile[HEAD_BYTES:]
+
+
+def is_tile(run: bytes, start: int = 0) -> bool:
+    """Whether the batch that begins at `start` is one."""
+    return run[start + STAMP_BYTES] == KIND_TILE

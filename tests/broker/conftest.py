@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from outlast_broker import clock
+from outlast_broker.lmdb_log import LmdbLog
 
 from tests.broker.stage import Stage, Time
 from tests.support.broker import Broker, RawClient, running_broker
@@ -35,6 +37,23 @@ def staged() -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(staged: Callable[..., Stage]) -> Stage:
     return staged()
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def restarting(
+    request: pytest.FixtureRequest, staged: Callable[..., Stage], tmp_path: Path
+) -> Callable[[Stage | None], Stage]:
+    """Starts a stage, or crashes one and starts another on what it left."""
+
+    def start(before: Stage | None) -> Stage:
+        left = before.crash() if before else None
+        if request.param == "memory":
+            return staged(left, journal_age_ms=0)
+        if left is not None:
+            left.close()
+        return staged(LmdbLog(tmp_path, 1 << 26), journal_age_ms=0)
+
+    return start
 
 
 # --- over a real socket -----------------------------------------------------------------------------------

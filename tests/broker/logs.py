@@ -8,7 +8,7 @@ from typing import NamedTuple
 from outlast_broker.chunk import Chunk
 from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
-from outlast_broker.journal import ENTRY_HEAD, Entry
+from outlast_broker.journal import Entry, entry_head
 from outlast_broker.log import Creation, Cut, Deletion, Due, Log, Move, Outcome, Work
 from outlast_protocol import Data
 from outlast_protocol.batch import encode_batch, read_records, stamp
@@ -45,7 +45,7 @@ def commit(log: Log, *parts: Part, forget_journal: int = 0) -> Outcome:
         if isinstance(part, Creation | Deletion):
             work.births.append(part)
         elif isinstance(part, Entry):
-            work.journal += (ENTRY_HEAD.pack(*part[:4]), part.batch)
+            work.journal += (entry_head(*part[:4], part.lease), part.batch)
         elif isinstance(part, Move):
             work.moves.append(part)
         elif isinstance(part, Cut):

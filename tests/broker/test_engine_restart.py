@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.settling import SLICE_CHANNELS
 from outlast_protocol import ErrorCode
 from outlast_protocol.frames import (
@@ -25,21 +22,6 @@ from tests.broker.stage import Actor, Stage
 from tests.support.bounds import bounded
 
 Staged = Callable[..., Stage]
-
-
-@pytest.fixture(params=["memory", "lmdb"])
-def restarting(request: pytest.FixtureRequest, staged: Staged, tmp_path: Path) -> Callable[[Stage | None], Stage]:
-    """Starts a stage, or crashes one and starts another on what it left."""
-
-    def start(before: Stage | None) -> Stage:
-        left = before.crash() if before else None
-        if request.param == "memory":
-            return staged(left, journal_age_ms=0)
-        if left is not None:
-            left.close()
-        return staged(LmdbLog(tmp_path, 1 << 26), journal_age_ms=0)
-
-    return start
 
 
 def test_everything_acknowledged_is_there_after_a_restart(restarting: Callable[[Stage | None], Stage]) -> None:

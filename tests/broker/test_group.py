@@ -63,7 +63,7 @@ def test_a_group_says_whose_chunks_it_changes() -> None:
     moving, cutting, rewriting = Group(), Group(), Group()
     moving.moving.append(ROOM)
     cutting.work.cuts.append(Cut(ROOM.number, 5))
-    rewriting.work.rewrites.append(Rewrite(ROOM.number, [1], []))
+    rewriting.rewrite(ROOM, Rewrite(ROOM.number, [1], []))
     assert all(group.moves_chunks(ROOM) and not group.moves_chunks(HALL) for group in (moving, cutting, rewriting))
     assert not noted(ROOM).moves_chunks(ROOM), "what is published is in no chunk yet"
     rewriting.drop(ROOM)

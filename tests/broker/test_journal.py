@@ -5,18 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outlast_broker import journal
 from outlast_broker.damage import Damaged
-from outlast_broker.journal import ENTRY_HEAD, Entry
+from outlast_broker.journal import Entry, entry_head
 
 from tests.broker.logs import batch, entry
 from tests.support.bounds import bounded
 
 U64 = st.integers(0, 2**64 - 1)
+LEASES = st.text(st.characters(codec="utf-8"), max_size=32)
 BATCHES = st.builds(batch, st.integers(1, 2**40), st.binary(max_size=200))
-ENTRIES = st.lists(st.builds(Entry, U64, U64, U64, U64, BATCHES), min_size=1, max_size=8)
+ENTRIES = st.lists(st.builds(Entry, U64, U64, U64, U64, BATCHES, LEASES), min_size=1, max_size=8)
 
 
 def seal(entries: list[Entry]) -> bytes:
-    return journal.seal([part for each in entries for part in (ENTRY_HEAD.pack(*each[:4]), each.batch)])
+    return journal.seal([part for each in entries for part in (entry_head(*each[:4], each.lease), each.batch)])
 
 
 @bounded(100)

@@ -5,6 +5,7 @@ import json
 import pytest
 from outlast import Data, Record
 from outlast_cli.rendering import as_columns, as_data, as_json, choose_render
+from outlast_protocol.operations import MessageState, Op, Operation
 
 
 def record(data: Data, name: str | None = None, headers: dict[str, str] | None = None) -> Record:
@@ -54,3 +55,32 @@ def test_which_one() -> None:
     assert choose_render(True, True) is as_json
     assert choose_render(False, True) is as_columns
     assert choose_render(False, False) is as_data
+
+
+def operating(operation: Operation, data: Data = "") -> Record:
+    return record(data)._replace(operation=operation)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "text"),
+    [
+        (Operation(Op.OPEN), {"op": "open"}, "open"),
+        (Operation(Op.APPEND, 5), {"op": "append", "message": 5}, "append 5"),
+        (
+            Operation(Op.CLOSE, 5, MessageState.ERROR),
+            {"op": "close", "state": "error", "message": 5},
+            "close error 5",
+        ),
+        (Operation(Op.SET, key="k", version=0), {"op": "set", "key": "k", "version": 0}, "set k 0"),
+        (Operation(Op.INCREMENT, key="k", by=-2), {"op": "increment", "key": "k", "by": -2}, "increment k -2"),
+        (Operation(Op.LAPSED, lease="w", token=3), {"op": "lapsed", "lease": "w", "token": 3}, "lapsed w 3"),
+    ],
+)
+def test_operations(operation: Operation, fields: dict[str, object], text: str) -> None:
+    assert json.loads(as_json(operating(operation)))["operation"] == fields
+    assert f"  {text}  data" in as_columns(operating(operation, "data")).decode()
+
+
+def test_operations_without_content_are_no_line_in_a_pipe() -> None:
+    assert as_data(operating(Operation(Op.APPEND, 5), "token")) == b"token\n"
+    assert as_data(operating(Operation(Op.CLOSE, 5, MessageState.ERROR), "no more")) == b""

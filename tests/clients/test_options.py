@@ -6,7 +6,7 @@ from typing import Any
 
 import outlast
 import pytest
-from outlast.options import check_channel_name, check_whole
+from outlast.options import check_channel_name, check_name, check_whole, ttl_ms_from
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,36 @@ def test_whole_numbers() -> None:
         check_whole("n", 4, 0, 3)
     with pytest.raises(TypeError, match="n is bool"):
         check_whole("n", True, 0)
+
+
+@pytest.mark.parametrize(("ttl", "ms"), [(None, 0), (1, 1000), (0.5, 500), (0.0001, 1), (3600, 3_600_000)])
+def test_ttl(ttl: float | None, ms: int) -> None:
+    assert ttl_ms_from(ttl) == ms
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), 2**53])
+def test_ttl_out_of_bounds(ttl: float) -> None:
+    with pytest.raises(ValueError, match="expected more than 0"):
+        ttl_ms_from(ttl)
+
+
+@pytest.mark.parametrize("ttl", ["1", True])
+def test_ttl_of_another_kind(ttl: Any) -> None:
+    with pytest.raises(TypeError, match="expected seconds"):
+        ttl_ms_from(ttl)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [
+        ("", ValueError, "a lease's name has 1 to 8 bytes of UTF-8, not 0"),
+        ("ü" * 5, ValueError, "not 10"),
+        ("a\x7f", ValueError, "no control characters"),
+        ("\ud800", ValueError, "lone surrogate"),
+        (b"writer", TypeError, "a lease's name is text, not bytes"),
+    ],
+)
+def test_names(name: object, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        check_name("a lease's name", name, 8)
+    assert check_name("a lease's name", "üüüü", 8) == "üüüü"

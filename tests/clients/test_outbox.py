@@ -6,6 +6,7 @@ import asyncio
 
 import outlast
 import pytest
+from outlast.rows import make_row
 from outlast_protocol import ErrorCode, batch
 from outlast_protocol.frames import UNCONDITIONAL, GoAway, Open, Publish, Published
 
@@ -333,3 +334,47 @@ async def test_an_acknowledgement_still_counts_while_the_broker_leaves(broker: F
         await line.open(last=1)
         assert datas_of(await line.publish(2, sequence=2)) == ["b"]
         assert (await second).offset == 2
+
+
+@scenario
+async def test_time_to_live(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        channel = client.channel("c")
+        waiting = asyncio.gather(channel.publish("a", ttl=1.5), channel.publish("b"))
+        many = asyncio.create_task(channel.publish_many(["c", outlast.Message("d", ttl=2)]))
+        await line.open()
+        publishes = [await line.publish(1), await line.publish(3)]
+        records = [record for publish in publishes for record in batch.read_records(publish.batch)]
+        assert [record.ttl_ms for record in records] == [1500, 0, 0, 2000]
+        await waiting
+        await many
+
+
+@scenario
+async def test_a_message_is_closed_whatever_else_waits(broker: FakeBroker) -> None:
+    async with broker.joined(buffer_bytes=600, when_full="raise") as (client, line):
+        message = client.channel("c").message()
+        message.append_nowait("a")
+        with pytest.raises(outlast.BufferFull):
+            message.append_nowait("b")
+        closing = asyncio.create_task(message.complete())
+        await line.open()
+        for offset in (5, 6):
+            publish = await line.publish(offset)
+        assert [record.decoded() for record in batch.read_records(publish.batch)] == ["a", ""]
+        await closing
+
+
+@scenario
+async def test_settled_waits_also_for_what_its_caller_has_cancelled(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        channel = client.channel("c")
+        outbox, lane = channel._outbox, channel._lane
+        outbox.offer(lane, [make_row("a")], fence=7).cancel()
+        settled = asyncio.create_task(outbox.settled(lane, 7))
+        await line.open()
+        publish = await line.expect(Publish, fence=7)
+        await line.expect_nothing()
+        assert not settled.done()
+        line.refuse(publish.request, ErrorCode.FENCED, token=8)
+        await settled

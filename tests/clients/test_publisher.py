@@ -5,19 +5,23 @@ from __future__ import annotations
 import pytest
 from outlast.backoff import Pace
 from outlast.errors import OutlastError, TooLarge, from_wire
-from outlast.publisher import HELD_BYTES, Bounds, Entry, Outgoing, Publisher, check_size
+from outlast.message import STAND_IN
+from outlast.publisher import HELD_BYTES, Anchor, Bounds, Entry, Outgoing, Publisher, Tie, check_size
 from outlast.rows import batch_bytes, encode_rows, make_row
 from outlast_protocol import Data, ErrorCode
 from outlast_protocol.batch import read_records
 from outlast_protocol.frames import UNCONDITIONAL
+from outlast_protocol.operations import Op, Operation
+
+from .fake_broker import EPOCH
 
 BOUNDS = Bounds("agent", batch_bytes=1_000, batch_records=100)
 PACE = Pace(100, 10_000)
 
 
-def entry(*datas: Data, if_offset: int | None = None, alone: bool = False) -> Entry[str]:
+def entry(*datas: Data, if_offset: int | None = None, alone: bool = False, fence: int = 0) -> Entry[str]:
     rows = [make_row(data, None, None) for data in datas]
-    return Entry(rows, "+".join(map(str, datas)), if_offset, alone)
+    return Entry(rows, "+".join(map(str, datas)), if_offset, alone, Tie(fence=fence))
 
 
 def publisher(*entries: Entry[str]) -> Publisher[str]:
@@ -204,3 +208,77 @@ def test_what_a_message_counts_for_while_it_waits() -> None:
     one, two = entry("x" * 100), entry("x" * 100, "")
     assert 100 + HELD_BYTES <= one.held_bytes <= 110 + HELD_BYTES
     assert 100 + 2 * HELD_BYTES <= two.held_bytes <= 120 + 2 * HELD_BYTES
+
+
+def test_what_is_under_one_token_goes_alone_and_is_found_until_it_is_settled() -> None:
+    made = publisher(entry("a", fence=7), entry("b", fence=7), entry("c"), entry("d", fence=8))
+    for fence, names in ((7, ["a", "b"]), (0, ["c"]), (8, ["d"])):
+        outgoing = sent(made)
+        last = made.last_under(fence)
+        assert outgoing.fence == fence and last is not None and last.ticket == names[-1]
+        assert tickets(made.acknowledged()) == names
+        assert made.last_under(fence) is None
+
+
+# --- what is said of growing messages -----------------------------------------------------------------------------
+
+
+def tied(name: str, tie: Tie, message: int = STAND_IN) -> Entry[str]:
+    return Entry([make_row(name, operation=Operation(Op.APPEND, message))], name, None, False, tie)
+
+
+def said(outgoing: Outgoing[str]) -> list[tuple[int, Data]]:
+    """The message and the data of each operation."""
+    records = read_records(outgoing.bytes_for("agent"))
+    return [(record.operation.message if record.operation else 0, record.decoded()) for record in records]
+
+
+def test_what_waits_for_its_message_does_not_go_with_the_opening() -> None:
+    anchor = Anchor()
+    late = Tie(anchor=anchor, late=True)
+    opening = Entry([make_row("", operation=Operation(Op.OPEN))], "open", None, False, Tie(anchor=anchor))
+    made = publisher(opening, tied("a", late), tied("b", late), entry("plain"))
+    assert tickets(sent(made).entries) == ["open"]
+    made.acknowledged()
+    anchor.acknowledged(5, 5, EPOCH)
+    assert said(sent(made)) == [(5, "a"), (5, "b"), (0, "plain")]
+
+
+def test_an_anchor_knows_how_far_its_message_is_on_disk() -> None:
+    anchor = Anchor()
+    anchor.acknowledged(5, 5, EPOCH)
+    anchor.acknowledged(9, 10, EPOCH)
+    assert (anchor.offset, anchor.epoch, anchor.place) == (5, EPOCH, 10)
+
+
+def test_leases_do_not_share_a_batch() -> None:
+    made = publisher(tied("a", Tie(fence=1), 5), tied("b", Tie(fence=2), 5), tied("c", Tie(fence=2), 5))
+    first = sent(made)
+    assert (first.fence, tickets(first.entries)) == (1, ["a"])
+    made.acknowledged()
+    assert tickets(sent(made).entries) == ["b", "c"]
+
+
+def test_what_was_made_for_another_life_is_given_up_and_the_rest_goes_on() -> None:
+    anchor = Anchor(5, EPOCH)
+    made = publisher(tied("a", Tie(anchor=anchor), 5), entry("plain"), tied("b", Tie(epoch=EPOCH + 1), 5))
+    outgoing = sent(made)
+    assert made.is_tied and not outgoing.is_for(EPOCH + 1)
+    assert tickets(made.expel(EPOCH + 1)) == ["a"]
+    again = sent(made)
+    assert again.sequence == outgoing.sequence and again.is_for(EPOCH + 1)
+    assert tickets(again.entries) == ["plain", "b"]
+    made.lost()
+    assert tickets(made.expel(None)) == ["b"]
+    assert not made.is_tied and tickets(sent(made).entries) == ["plain"]
+
+
+def test_what_waits_to_be_said_of_a_message_can_be_withdrawn() -> None:
+    one, two = Anchor(5, EPOCH), Anchor(6, EPOCH)
+    made = publisher(entry("sent"))
+    sent(made)
+    for each in (tied("a", Tie(anchor=one), 5), tied("b", Tie(anchor=two), 6), entry("plain")):
+        made.add(each)
+    assert tickets(made.withdraw({one})) == ["a"]
+    made.acknowledged()
+    assert tickets(sent(made).entries) == ["b", "plain"]

@@ -10,8 +10,9 @@ from outlast.starts import EARLIEST, Start
 from outlast_protocol import Position
 from outlast_protocol.frames import Resync as ResyncFrame
 from outlast_protocol.frames import Subscribed
+from outlast_protocol.tile import make_tile
 
-from .fake_broker import EPOCH, NEXT_EPOCH, NUMBER, stored
+from .fake_broker import EPOCH, NEXT_EPOCH, NUMBER, TIME_MS, stored
 
 LATEST = Start(start="latest")
 
@@ -236,3 +237,43 @@ def test_a_large_frame_is_decoded_in_runs_and_its_credit_adds_up() -> None:
     assert offsets == list(range(1, 201))
     assert most <= RUN_BYTES // 1_000 + 1
     assert credit + made.credit_due() == DELIVER_HEAD_BYTES + len(frame)
+
+
+# --- tiles ----------------------------------------------------------------------------------------------------
+
+
+def test_a_tile_stands_for_its_whole_range() -> None:
+    made = reading()
+    made.delivered(stored(1, "a") + make_tile(2, 9, TIME_MS, stored(4, "b") + stored(7, "c")))
+    made.delivered(stored(10, "d"))
+    assert made.buffered == 4
+    assert handed(made) == [1, 4, 7, 10]
+    with pytest.raises(Violation, match="records are missing"):
+        made.delivered(make_tile(12, 13, TIME_MS, b""))
+
+
+def test_behind_the_last_record_of_a_tile_everything_in_it_is_handed_over() -> None:
+    made = reading()
+    made.delivered(make_tile(1, 9, TIME_MS, stored(4, "b") + stored(7, "c")))
+    made.advance()
+    places = []
+    while made.next_one:
+        made.next_record()
+        places.append(made.position)
+    assert places == [Position(EPOCH, 4), Position(EPOCH, 9)]
+
+
+def test_a_tile_without_records_moves_the_position() -> None:
+    made = reading()
+    made.delivered(make_tile(1, 9, TIME_MS, b""))
+    assert made.buffered == 0
+    assert made.advance() is True
+    assert (made.next_one, made.position) == (None, Position(EPOCH, 9))
+    made.lost()
+    assert made.ask() == Start(after=9, epoch=EPOCH)
+
+
+def test_a_reader_that_comes_back_inside_of_a_tile_gets_what_lies_beyond() -> None:
+    made = reading(after=5)
+    made.delivered(make_tile(1, 9, TIME_MS, stored(4, "b") + stored(7, "c")))
+    assert handed(made) == [7]

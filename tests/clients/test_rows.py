@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from outlast.rows import batch_bytes, encode_rows, make_row, row_bytes_max
+from outlast.rows import about, batch_bytes, encode_rows, make_row, row_bytes_max
 from outlast_protocol import Data
 from outlast_protocol.batch import check_batch, encode_batch, read_records
+from outlast_protocol.operations import Op, Operation
+from outlast_protocol.position import OFFSET_MAX
 
 Message = tuple[Data, str | None, dict[str, str] | None]
 MANY: list[Message] = [(n, f"name-{n}", {"k": "v" * n}) for n in range(40)]
@@ -87,3 +89,9 @@ def test_bad_messages_say_what_is_allowed(
 ) -> None:
     with pytest.raises(error, match=says):
         make_row(data, name, headers)
+
+
+def test_an_operation_gets_its_message_when_that_is_known() -> None:
+    row = about(make_row("a", operation=Operation(Op.APPEND, OFFSET_MAX)), 5)
+    assert row == make_row("a", operation=Operation(Op.APPEND, 5))
+    assert row_bytes_max(row) < row_bytes_max(make_row("a", operation=Operation(Op.APPEND, OFFSET_MAX)))

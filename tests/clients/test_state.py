@@ -59,7 +59,7 @@ async def test_a_change_is_one_record(broker: FakeBroker) -> None:
 @scenario
 async def test_several_go_alone_and_under_the_lease(broker: FakeBroker) -> None:
     async with broker.joined() as (client, line):
-        channel, lease = client.channel("c"), SimpleNamespace(token=5)
+        channel, lease = client.channel("c"), SimpleNamespace(fence=lambda: 5)
         first = asyncio.create_task(channel.publish("first"))
         await line.open()
         request = (await line.expect(Publish)).request
@@ -94,7 +94,7 @@ async def test_what_cannot_be_is_not_sent(broker: FakeBroker) -> None:
         state = client.channel("c").state
         wrong: list[Any] = [
             state.set("", 1), state.set("a\n", 1), state.set("é" * 128, 1), state.set("\ud800", 1),
-            state.set("a", 1, -1), state.set("a", float("nan")), state.set("a", 1, lease=SimpleNamespace(token=0)),
+            state.set("a", 1, -1), state.set("a", float("nan")),
             state.increment("a", WHOLE_MAX + 1), state.update([]),
         ]  # fmt: skip
         for write in wrong:

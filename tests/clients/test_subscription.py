@@ -20,8 +20,22 @@ from outlast_protocol.frames import (
     Subscribed,
     Unsubscribe,
 )
+from outlast_protocol.tile import make_tile
 
-from .fake_broker import EPOCH, NUMBER, FakeBroker, Line, offsets, play, scenario, stored, take, welcome
+from .fake_broker import (
+    EPOCH,
+    NEXT_EPOCH,
+    NUMBER,
+    TIME_MS,
+    FakeBroker,
+    Line,
+    offsets,
+    play,
+    scenario,
+    stored,
+    take,
+    welcome,
+)
 
 
 @scenario
@@ -479,3 +493,32 @@ async def test_stored_bytes_that_are_damaged_end_the_iteration(broker: FakeBroke
         line.refuse(0, ErrorCode.DAMAGED, number=NUMBER)
         with pytest.raises(outlast.Damaged):
             await reading
+
+
+@scenario
+async def test_until_ends_the_iteration_where_it_says(broker: FakeBroker) -> None:
+    """Also where no record is left: tiles stand for those that are gone."""
+    async with broker.joined() as (client, line), broker.subscribed(client, line) as subscription:
+        subscription.until = outlast.Position(EPOCH, 6)
+        line.deliver(stored(1, "a"), make_tile(2, 4, TIME_MS, stored(3, "c")))
+        line.deliver(make_tile(5, 7, TIME_MS, b""))
+        assert [record.offset async for record in subscription] == [1, 3]
+        assert subscription.position == outlast.Position(EPOCH, 7)
+        subscription.until = outlast.Position(EPOCH, 9)
+        line.deliver(stored(8, "a", "b", "c"))
+        assert [record.offset async for record in subscription] == [8, 9]
+        subscription.until = None
+        assert (await anext(subscription)).offset == 10
+
+
+@scenario
+async def test_until_ends_with_the_channels_life(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line), broker.subscribed(client, line) as subscription:
+        subscription.until = outlast.Position(EPOCH, 6)
+        line.cut()
+        line = await broker.greeted()
+        await line.open(epoch=NEXT_EPOCH)
+        await line.accept(0, NEXT_EPOCH, "recreated")
+        with pytest.raises(outlast.Resync):
+            await anext(subscription)
+        assert [record async for record in subscription] == []

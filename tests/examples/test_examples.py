@@ -19,6 +19,7 @@ from tests.support.broker import PATIENCE_S, broker_process, running_broker, soc
 from tests.support.tree import ROOT
 
 EXAMPLES = ROOT / "examples"
+STEPS = int((EXAMPLES / "lease.py").read_text().split("STEPS = ")[1].split()[0])
 TOKENS = (EXAMPLES / "agent.py").read_text().split('"""\\\n')[1].split('"""')[0].split()
 
 
@@ -56,9 +57,10 @@ def path() -> Iterator[str]:
 
 
 def test_quickstart(path: str) -> None:
-    for offset in (2, 4):
+    said = ["complete 'Leave, come back, get exactly the rest.'", "6 {'tool': 'search', 'query': 'LMDB'}"]
+    for _ in range(2):
         with example("quickstart.py", path) as process:
-            assert finish(process) == [f"{offset} tool_call {{'tool': 'search', 'query': 'LMDB'}}"]
+            assert finish(process) == said
 
 
 def test_receipts(path: str) -> None:
@@ -70,6 +72,23 @@ def test_receipts(path: str) -> None:
         shown = [line for line in said[2:-1] if line.startswith("phone")]
         assert shown == ["phone: The build is done.", "phone: Shall I deploy it?"]
         assert f"agent: {first + 1} is read" in said
+
+
+def test_who_waits_for_the_lease_goes_on_where_the_other_was_killed() -> None:
+    with running_broker() as broker, example("lease.py", broker.path, "work") as first:
+        one = f"agent-{first.pid}"
+        assert lines(first.stdout, 2) == [f"{one}: waits for the lease", f"{one}: has the lease"]
+        with example("lease.py", broker.path, "work") as second:
+            other = f"agent-{second.pid}"
+            assert lines(second.stdout, 1) == [f"{other}: waits for the lease"]
+            first.kill()
+            assert finish(second) == [f"{other}: has the lease", f"{other}: all {STEPS} steps are done"]
+        reader = broker.client("reader")
+        reader.subscribe(reader.open("work").number)
+        records = reader.records(STEPS + 1)
+    [lapse] = [record for record in records if record.operation is not None]
+    steps = [(record.client_id, record.decoded()) for record in records if record is not lapse]
+    assert steps == [(one if step < lapse.offset else other, step) for step in range(1, STEPS + 1)]
 
 
 def test_two_ways(path: str) -> None:
@@ -130,6 +149,16 @@ def test_state(path: str) -> None:
             assert sorted(line for line in lines if line.endswith(f": {word}")) == [f"{step}: {word}" for step in steps]
         assert [line for line in lines if line.startswith("done")] == [f"done: {count}" for count in range(1, 5)]
         assert last == "4 of 4 steps are done"
+
+
+def test_growing(path: str) -> None:
+    for _ in range(2):
+        with example("growing.py", path) as process:
+            first, *rest, closed, whole = finish(process)
+        text = "Offsets are dense , so a reader can prove that it missed nothing . "
+        assert first == "open: Offsets are dense , so a reader can "
+        assert "".join(line.removeprefix("open: ") for line in rest) == text.removeprefix(first[6:])
+        assert (closed, whole) == (f"complete, {len(text)} letters", f"answer: {text}")
 
 
 def test_the_agent_publishes_all_its_work(path: str) -> None:

@@ -84,7 +84,7 @@ TRANSCRIPTS: dict[str, list[tuple[Role, Frame, State]]] = {
         (CLIENT, HELLO, State.GREETED),
         (BROKER, WELCOME, State.OPEN),
         (CLIENT, Attach(1, 9, 65_536, last=50), State.OPEN),
-        (BROKER, Attached(1, 0, 1, EPOCH, 1, 1, [], []), State.OPEN),
+        (BROKER, Attached(1, 0, 1, EPOCH, 1, [], []), State.OPEN),
         (BROKER, Presence(9, 1, 0, [], snapshot=True), State.OPEN),
         (BROKER, Deliver(9, STAMPED), State.OPEN),
         (CLIENT, Ephemeral(0, 9, BATCH), State.OPEN),

@@ -107,7 +107,7 @@ def test_what_is_at_its_default_is_not_written(frame: Frame, body: dict[str, obj
     "frame",
     [
         Attach(U32_MAX, U64_MAX, U64_MAX, after=U64_MAX, epoch=U64_MAX),
-        Attached(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, [U64_MAX], []),
+        Attached(U32_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, [U64_MAX], []),
         Message(U32_MAX, U64_MAX, U64_MAX),
         State(U32_MAX, ""),
         Enter(U32_MAX, U64_MAX, U64_MAX, U64_MAX, b"", U64_MAX),
@@ -189,7 +189,7 @@ def test_the_fullest_state_fits_into_one_frame() -> None:
     value = bytes(limits.STATE_BYTES_MAX // limits.STATE_KEYS_MAX - 8)
     rows = [[f"{at:08}", U64_MAX, U64_MAX, "c" * 128, 2, value] for at in range(limits.STATE_KEYS_MAX)]
     messages = [U64_MAX - at for at in range(limits.OPEN_MESSAGES_MAX)]
-    attached = Attached(7, U64_MAX, U64_MAX, U64_MAX, U64_MAX, U64_MAX, messages, rows, "recreated")
+    attached = Attached(7, U64_MAX, U64_MAX, U64_MAX, U64_MAX, messages, rows, "recreated")
     assert decode(encode(attached)) == attached
 
 

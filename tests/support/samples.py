@@ -94,7 +94,7 @@ SAMPLES: tuple[Frame, ...] = (
     Cursors(13, "session:42"),
     Forget(14, "session:42", "phone"),
     Attach(15, 9, 65_536, last=50),
-    Attached(15, 0, 1, EPOCH, 1, 1, [1], [["mode", 1, 1_700_000_000_000, CLIENT_ID, 1, b"draft"]]),
+    Attached(15, 0, 1, EPOCH, 1, [1], [["mode", 1, 1_700_000_000_000, CLIENT_ID, 1, b"draft"]]),
     Ephemeral(0, 9, BATCH),
     Message(16, 9, 1),
     State(17, "session:42"),

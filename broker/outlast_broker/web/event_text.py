@@ -43,7 +43,6 @@ def attached(frame: f.Attached) -> str:
         "position": str(position),
         "through": str(Position(frame.epoch, frame.through)),
         "first": frame.first,
-        "last": frame.last,
         "messages": frame.messages,
     }
     why = "" if frame.resync is None else resync(frame.resync, position)

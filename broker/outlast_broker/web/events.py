@@ -7,6 +7,7 @@ that does not read costs the broker that credit, and is served from the log when
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from typing import Any
@@ -19,6 +20,8 @@ from . import event_text
 from .caller import Caller, refusal
 from .problem import of_error
 from .visit import Visit, place_of
+
+logger = logging.getLogger("outlast.web")
 
 HEARTBEAT_S = 15.0
 CREDIT = 262_144
@@ -86,7 +89,13 @@ class Stream:
         await response.prepare(self._visit.request)
         wait_ms = RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN)
         await response.write(event_text.retry(wait_ms).encode())
-        await self._pour(response)
+        try:
+            await self._pour(response)
+        except ConnectionError:
+            raise
+        except Exception:  # what was begun cannot become an answer that says so
+            logger.exception("a stream of %r failed", self._visit.channel)
+            raise ConnectionAbortedError from None
         return response
 
     def end(self) -> None:

@@ -70,6 +70,7 @@ class Site:
         self._left = left
         self._origins = Origins(engine.config.allow_origins)
         self._streams: set[Streaming] = set()
+        self._answering: set[web.RequestHandler] = set()
         # Whoever goes away takes the verb that works for it along.
         self._server = web.Server(self._answer, handler_cancellation=True)
 
@@ -92,7 +93,10 @@ class Site:
         """Ends the streams, and the connections that wait for nothing; the others when they have been answered."""
         for stream in list(self._streams):
             stream.end()
-        self._server.pre_shutdown()
+        for connection in self._server.connections:
+            connection.close()
+            if connection not in self._answering:
+                connection.force_close()
 
     def abort(self) -> None:
         for connection in self._server.connections:
@@ -102,6 +106,14 @@ class Site:
     # --- one request --------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        self._answering.add(connection)
+        try:
+            return await self._said(request)
+        finally:
+            self._answering.discard(connection)
+
+    async def _said(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": SERVER}
         try:
             headers |= self._admit(request)
@@ -110,6 +122,8 @@ class Site:
             response = problem_response(of_error(error))
         except Problem as problem:
             response = problem_response(problem)
+        except ConnectionError:
+            raise  # whoever asked has gone
         except Exception:
             logger.exception("%s failed", request.method)
             response = problem_response(Problem(500, "internal", "the broker failed to answer", retryable=True))

@@ -11,6 +11,7 @@ _ADVICE: dict[type[outlast.OutlastError], str] = {
     outlast.ConnectFailed: "start one with `outlast serve`, or name another with --url or OUTLAST_URL",
     outlast.UnknownChannel: "`outlast channels ls` shows those that exist",
     outlast.UnknownCursor: "`outlast cursors ls` shows those that exist",
+    outlast.LeaseHeld: "`outlast leases` shows who has it and for how long",
     outlast.NotAnswered: "it stays open: wait on with `outlast ask outcome`, or withdraw it by `outlast answer`",
     outlast.VersionMismatch: "read the value that it has now, then decide again",
     outlast.NotANumber: "set the key to a whole number within 2^53 first, with --json",

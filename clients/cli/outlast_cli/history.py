@@ -22,13 +22,17 @@ from .terminal import is_terminal
 @click.option("--before", metavar="OFFSET|POSITION", help="Only what lies before this record.")
 @click.option("--reverse", "backwards", is_flag=True, help="The newest first; not together with a start.")
 @click.option("-n", "count", type=click.IntRange(0), metavar="N", help="At most N records.")
+@click.option("--raw", is_flag=True, help="Growing messages operation by operation, not each as one record.")
 @click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
 @broker_options
 def history(
     channel: str, after: str | None, origin: str | None, before: str | None, backwards: bool, count: int | None,
-    wants_json: bool, url: str, connect_timeout_ms: int,
+    raw: bool, wants_json: bool, url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
-    """Print what CHANNEL holds now, from the earliest record or from where you say, and end."""
+    """Print what CHANNEL holds now, from the earliest record or from where you say, and end.
+
+    A message that grew is one record, whole, where its latest operation is.
+    """
     start = chosen_start(after, origin)
     bound = _parse_before(before)
     render = choose_render(wants_json, is_terminal())
@@ -36,7 +40,7 @@ def history(
     async def job(client: Client) -> int:
         target, sink = channel_of(client, channel), Sink()
         try:
-            records = target.history(**start._asdict(), before=bound, backwards=backwards, limit=count)
+            records = target.history(**start._asdict(), before=bound, backwards=backwards, limit=count, raw=raw)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         return await while_read(sink, _print(records, sink, render))

@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import click
-from outlast import Ack, BufferFull, Channel, Client, Data, OutlastError
+from outlast import Ack, BufferFull, Channel, Client, Data, Lease, OutlastError
 
 from . import ephemeral
 from .background import in_background
 from .exits import Exit, Failure
 from .failures import explain
+from .growing import STDIN, write
 from .lines import LINE_BYTES_MAX, Lines
-from .options import broker_options
+from .options import DURATION, broker_options
 from .quantities import show_count
 from .session import channel_of, run_session, say
 from .terminal import is_terminal, table
 
-STDIN = 0
 CHUNK_BYTES = 65_536
 # So many refusals are told one by one; the summary counts all.
 REFUSALS_TOLD = 10
+Task = Callable[[Client, Channel | Lease], Awaitable[int]]
 FORMATS = ("auto", "table", "plain", "json")
 
 
@@ -34,22 +35,35 @@ FORMATS = ("auto", "table", "plain", "json")
 @click.argument("data")
 @click.option("--json", "is_json", is_flag=True, help="DATA, or each line, is JSON.")
 @click.option("--name", help="The records' name, such as token or tool_call.")
+@click.option("--message", "message_name", metavar="NAME", help="One message that grows: standard input as it comes, "
+              "closed at its end.")  # fmt: skip
 @click.option("--header", "header_texts", multiple=True, metavar="KEY=VALUE", help="A header. Repeat it for more.")
 @click.option("--if-offset", type=click.IntRange(0), metavar="N", help="Only if N is the channel's last offset.")
+@click.option("--lease", "lease_name", metavar="NAME", help="Only while nobody else has this lease.")
+@click.option("--lease-ttl", "lease_ms", type=DURATION, default="10s", show_default=True, help="How long after the end "
+              "of this process, should it be killed, the lease lapses.")  # fmt: skip
 @click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Tell it to those who read now, and store nothing.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
               "auto: a table on a terminal, EPOCH:OFFSET in a pipe.")  # fmt: skip
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    is_ephemeral: bool, form: str, url: str, connect_timeout_ms: int,
+    lease_name: str | None, lease_ms: int, is_ephemeral: bool, message_name: str | None, form: str, url: str,
+    connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
 
     Returns when everything is on disk. A single record's ack is printed: its position, and whether the
     broker had it already. For standard input a summary goes to standard error, and the exit code is 1 if
     any line was refused. Text that begins with a dash goes behind --.
+
+    With --message DATA, or with - all of standard input, is one message that grows while it comes, for readers to
+    see. At the end it is closed as complete, and by Ctrl-C as cancelled; the position of its opening is printed.
     """
+    if message_name is not None and (name is not None or is_json or is_ephemeral or if_offset is not None):
+        raise click.UsageError(
+            "--message names one text that is stored: leave out --name, --json, --ephemeral and --if-offset"
+        )
     labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
     if is_ephemeral:
         if data == "-" or if_offset is not None:
@@ -58,19 +72,39 @@ def pub(
         return run_session(
             url, connect_timeout_ms, lambda client: ephemeral.tell(channel_of(client, channel), message, labels)
         )
-    if data == "-":
+    task: Task
+    if message_name is not None:
+        task = partial(write, labels=labels | {"name": message_name}, source=STDIN if data == "-" else data)
+    elif data == "-":
         if if_offset is not None:
             raise click.UsageError("--if-offset is for a single record, not for standard input")
-        return run_session(url, connect_timeout_ms, lambda client: _publish_lines(client, channel, is_json, labels))
-    value = parse_data(data, is_json)
+        task = partial(_publish_lines, is_json=is_json, labels=labels)
+    else:
+        task = partial(
+            _publish_one, value=parse_data(data, is_json), labels=labels | {"if_offset": if_offset}, form=form
+        )
 
     async def job(client: Client) -> int:
         target = channel_of(client, channel)
-        ack = await _checked(lambda: target.publish(value, if_offset=if_offset, **labels))
-        click.echo("\n".join(show_ack(ack, form, is_terminal())))
-        return Exit.OK
+        if lease_name is None:
+            return await task(client, target)
+        async with _lease(target, lease_name, lease_ms) as lease:
+            return await task(client, lease)
 
     return run_session(url, connect_timeout_ms, job)
+
+
+def _lease(target: Channel, name: str, lease_ms: int) -> Lease:
+    try:
+        return target.lease(name, ttl=lease_ms / 1000)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+async def _publish_one(client: Client, target: Channel | Lease, value: Data, labels: dict[str, Any], form: str) -> int:
+    ack = await _checked(lambda: target.publish(value, **labels))
+    click.echo("\n".join(show_ack(ack, form, is_terminal())))
+    return Exit.OK
 
 
 async def _checked(publish: Callable[[], Any]) -> Ack:
@@ -113,14 +147,14 @@ def show_ack(ack: Ack, form: str, on_terminal: bool) -> list[str]:
 # --- standard input -----------------------------------------------------------------------------------------
 
 
-async def _publish_lines(client: Client, channel: str, is_json: bool, labels: dict[str, Any]) -> int:
-    run = LineRun(channel_of(client, channel), is_json, labels)
+async def _publish_lines(client: Client, target: Channel | Lease, is_json: bool, labels: dict[str, Any]) -> int:
+    run = LineRun(target, is_json, labels)
     try:
         await run.publish_from(STDIN)
     except OSError as error:
         raise Failure(f"standard input cannot be read: {error}") from None
     finally:
-        await client.close()
+        await (target.release() if isinstance(target, Lease) else client.close())
         say(run.summary())
     return Exit.REFUSED if run.refused else Exit.OK
 
@@ -128,8 +162,8 @@ async def _publish_lines(client: Client, channel: str, is_json: bool, labels: di
 class LineRun:
     """Publishes lines without waiting for each ack; what is on its way is bounded by the client's buffer."""
 
-    def __init__(self, channel: Channel, is_json: bool, labels: dict[str, Any]) -> None:
-        self._channel = channel
+    def __init__(self, target: Channel | Lease, is_json: bool, labels: dict[str, Any]) -> None:
+        self._target = target
         self._is_json = is_json
         self._labels = labels
         self._number = 0
@@ -164,10 +198,10 @@ class LineRun:
 
     async def _offer(self, data: Data) -> None:
         try:
-            future = self._channel.publish_nowait(data, **self._labels)
+            future = self._target.publish_nowait(data, **self._labels)
         except BufferFull:
             await self._settle_all()
-            future = self._channel.publish_nowait(data, **self._labels)
+            future = self._target.publish_nowait(data, **self._labels)
         future.add_done_callback(partial(self._settled, self._number))
         self._latest = future
 

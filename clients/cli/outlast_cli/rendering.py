@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from outlast import Data, Record
+from outlast_protocol.operations import Op, Operation
 
 from .terminal import paint, visible
 
 Render = Callable[[Record], bytes]
+# Operations whose data is no content: a close has its reason there.
+WITHOUT_CONTENT = frozenset({Op.CLOSE, Op.REMOVE, Op.REOPEN, Op.UNSET, Op.INCREMENT, Op.LAPSED})
 
 
 def json_line(value: Any) -> bytes:
@@ -20,7 +23,12 @@ def json_line(value: Any) -> bytes:
 
 
 def as_json(record: Record) -> bytes:
-    """offset, position, time, name, client_id, data; headers if there are any."""
+    """As `record_fields`, in one line."""
+    return json_line(record_fields(record))
+
+
+def record_fields(record: Record) -> dict[str, Any]:
+    """offset, position, time, name, client_id, data; headers and operation if there are any."""
     fields: dict[str, Any] = {
         "offset": record.offset,
         "position": str(record.position),
@@ -31,7 +39,18 @@ def as_json(record: Record) -> bytes:
     }
     if record.headers:
         fields["headers"] = dict(record.headers)
-    return json_line(fields)
+    if record.operation is not None:
+        fields["operation"] = operation_fields(record.operation)
+    return fields
+
+
+def operation_fields(operation: Operation) -> dict[str, Any]:
+    """What it is, and of the rest what it says."""
+    said = {key: value for key, value in operation._asdict().items() if key != "op" and value not in ("", None)}
+    fields: dict[str, Any] = {"op": operation.op.name.lower()}
+    if operation.op in (Op.CLOSE, Op.FOLDED):
+        fields["state"] = operation.state.name.lower()
+    return fields | {key: value for key, value in said.items() if key != "state" and (value or key == "version")}
 
 
 def json_data(data: Data) -> Any:
@@ -40,27 +59,36 @@ def json_data(data: Data) -> Any:
 
 
 def as_data(record: Record) -> bytes:
-    """Just the data and a line's end: bytes and text as they are, JSON in one line."""
+    """Just the data and a line's end: bytes and text as they are, JSON in one line. Nothing for what has none."""
     data = record.data
+    if record.operation is not None and record.operation.op in WITHOUT_CONTENT:
+        return b""
     if isinstance(data, bytes):
         return data + b"\n"
     return data.encode() + b"\n" if isinstance(data, str) else json_line(data)
 
 
 def as_columns(record: Record) -> bytes:
-    """For a terminal: offset, local time, client, name, data."""
+    """For a terminal: offset, local time, client, name, the operation if it is one, data."""
     clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
     cells = [
         paint(f"{record.offset:>8}", "cyan"),
         paint(clock, dim=True),
         paint(visible(record.client_id)[:12].ljust(12), dim=True),
         paint(visible(record.name or "-")[:12].ljust(12), "yellow"),
-        visible(_one_line(record.data)),
+        *([] if record.operation is None else [paint(visible(operation_text(record.operation)), "magenta")]),
+        visible(one_line(record.data)),
     ]
     return ("  ".join(cells) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _one_line(data: Data) -> str:
+def operation_text(operation: Operation) -> str:
+    """As `close 5 complete`, `set key`."""
+    fields = operation_fields(operation)
+    return " ".join(str(value) for value in fields.values())
+
+
+def one_line(data: Data) -> str:
     if isinstance(data, bytes):
         return repr(data)
     return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)

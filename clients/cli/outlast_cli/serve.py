@@ -57,6 +57,8 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_size("--commit-backlog", "commit_backlog_bytes", "What may wait for the disk before publishers are held back.")
 @_size("--journal-size", "journal_bytes", "The journal is moved into channels when it has grown so much ...")
 @_duration("--journal-age", "journal_age_ms", "... or is so old.")
+@_duration("--fold-after", "fold_after_ms", "A growing message becomes one record once it was closed for so long.")
+@_size("--contents-size", "contents_bytes", "What open messages hold is kept in memory up to this.")
 @_size("--disk-reserve", "disk_reserve_bytes", "With less free disk, publishing stops; reading and deleting go on.")
 @_size("--map-size", "map_bytes", "Address space for the store at first; it doubles when the store outgrows it.")
 @_option("--channels-per-connection", "channels_per_connection", click.IntRange(1), _DEFAULT.channels_per_connection,

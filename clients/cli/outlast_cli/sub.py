@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import click
-from outlast import Channel, Client, Position, Record, Resync, Subscription
+from outlast import Channel, Client, Record, Resync, Subscription
 from outlast.cursor import check_cursor_name
 
 from . import ephemeral
@@ -51,6 +51,8 @@ def sub(
     With --cursor the broker keeps the place: reading begins after what was written out under that name
     before, wherever that was. Where to start is then said for the first time only, and is `earliest` by default.
     After a crash the last records may come again; none is left out.
+
+    Messages that grow come operation by operation; `outlast attach` puts them together.
     """
     start = chosen_start(after, origin)
     if cursor is not None:
@@ -97,15 +99,14 @@ class Reader:
         self._render = render
         self._ending = ending
         self._wants_json = wants_json
-        self._end: Position | None = None
 
     async def read(self, start: Start) -> int:
         """Returns the exit code when an ending is reached."""
         async with self._channel.subscribe(**start._asdict(), cursor=self._cursor, ack="manual") as records:
             if self._ending.at_end:
-                self._end = (await self._channel.info()).position
+                records.until = (await self._channel.info()).position
             try:
-                return Exit.OK if self._is_end(records.position) else await self._follow(records)
+                return await self._follow(records)
             finally:
                 await self._flush()
 
@@ -118,13 +119,13 @@ class Reader:
                 self._tell(resync)
                 if self._ending.at_resync:
                     return Exit.RESYNC
-                if self._ending.at_end and (resync.position is None or self._is_end(resync.position)):
+                if self._ending.at_end and resync.position is None:
                     return Exit.OK
-                continue
-            written += 1
-            await self._write(record, records.buffered)
-            if self._is_end(record.position):
+            except StopAsyncIteration:
                 break
+            else:
+                written += 1
+                await self._write(record, records.buffered)
         return Exit.OK
 
     async def _write(self, record: Record, waiting: int) -> None:
@@ -140,9 +141,6 @@ class Reader:
         record, self._unacknowledged = self._unacknowledged, None
         if self._cursor is not None and record is not None:
             record.ack()
-
-    def _is_end(self, position: Position | None) -> bool:
-        return self._end is not None and position is not None and position >= self._end
 
     def _tell(self, resync: Resync) -> None:
         say(explain(resync))

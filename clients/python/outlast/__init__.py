@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from outlast_protocol import Data, Headers, Position
 
+from .attachment import Attachment, MessageChanged
 from .channel import Channel
 from .claim import Claim, ClaimSummary
 from .client import Client, connect
@@ -67,8 +68,11 @@ from .errors import (
     VersionMismatch,
     Violation,
 )
+from .growing import Assembly, Content, GrowingMessage
 from .inbox import Cancellation, Inbox, Request
+from .lease import Lease, LeaseInfo
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
+from .message import MessageWriter
 from .presence import Membership, Presence, PresenceWatch
 from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
@@ -79,6 +83,8 @@ from .subscription import Subscription
 
 __all__ = [
     "Ack",
+    "Assembly",
+    "Attachment",
     "BadChannelName",
     "BadData",
     "BufferFull",
@@ -93,6 +99,7 @@ __all__ = [
     "Closed",
     "ConnectFailed",
     "ConnectionLost",
+    "Content",
     "Cursor",
     "Damaged",
     "Data",
@@ -102,16 +109,21 @@ __all__ = [
     "Fenced",
     "ForeignMessage",
     "GoingAway",
+    "GrowingMessage",
     "Headers",
     "Inbox",
     "Increment",
+    "Lease",
     "LeaseHeld",
+    "LeaseInfo",
     "LimitExceeded",
     "Member",
     "MemberChanged",
     "Membership",
     "Message",
+    "MessageChanged",
     "MessageClosed",
+    "MessageWriter",
     "NotAnswered",
     "NotANumber",
     "NotDelivered",

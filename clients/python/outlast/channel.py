@@ -10,20 +10,27 @@ from typing import Any, Literal
 
 from outlast_protocol import Data, Headers, frames
 from outlast_protocol.limits import CREDIT_BYTES_MAX
+from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
 from . import delivery, history, starts
+from . import lease as leasing
 from .answers import Answers
+from .attachment import AttachFeed, Attachment
 from .backoff import Pace
 from .claim import Claim, ClaimSummary, claim_from, wanted
 from .cursor import AckMode, Cursor, check_cursor_name, cursor_from
 from .ephemeral import Ephemerals, Hearer, Hearing, Mouth
 from .errors import Resync
+from .growing import Content, GrowingMessage
 from .inbox import Inbox, kinds_of
+from .lease import Lease, LeaseInfo, Way
 from .link import Link
-from .options import check_whole
+from .message import MessageWriter, Named, Voice, adopted, amended, check_kind, opening, read_message
+from .options import check_whole, ttl_ms_from
 from .outbox import Lane, Outbox
 from .presence import Presence
+from .publisher import Leased, fence_of
 from .reading import Reading
 from .records import Ack, ChannelInfo, Message, Record, Retention, info_from, retention_from
 from .requests import Fields, Kind, Outcome, Reference, make_request, number_of
@@ -72,18 +79,21 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
+        lease: Leased | None = None,
     ) -> Ack:
         """Returns when the message is on disk, over as many connections as that takes.
 
         `data` is bytes, text or a JSON value, and arrives as that. With `if_offset` it is stored only if
         that is the channel's last offset, else OffsetMismatch says the last one. Messages published while
-        an acknowledgement is outstanding go together in one batch.
+        an acknowledgement is outstanding go together in one batch. With `lease` it is stored only while that is
+        held, else Fenced is raised. `ttl` seconds after it was accepted nobody is given it any more; its offset stays.
 
         Cancelling this call does not withdraw a message that may have been sent. Raises TooLarge, and
         BufferFull if the client was made with when_full="raise".
         """
-        row = make_row(data, name, headers)
-        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset)))
+        row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
+        return await (await self._outbox.admit(self._lane, (row,), _condition(if_offset), fence=fence_of(lease)))
 
     def publish_nowait(
         self,
@@ -92,16 +102,20 @@ class Channel:
         name: str | None = None,
         headers: Headers | None = None,
         if_offset: int | None = None,
+        ttl: float | None = None,
+        lease: Leased | None = None,
     ) -> asyncio.Future[Ack]:
         """As `publish`, but returns at once; the future gets the Ack, or the error.
 
         Raises BufferFull when there is no room, whatever `when_full` says. An error of a future that
         nobody looks at is logged by asyncio.
         """
-        row = make_row(data, name, headers)
-        return self._outbox.offer(self._lane, (row,), _condition(if_offset))
+        row = make_row(data, name, headers, ttl_ms=ttl_ms_from(ttl))
+        return self._outbox.offer(self._lane, (row,), _condition(if_offset), fence=fence_of(lease))
 
-    async def publish_many(self, messages: Iterable[Data | Message], *, if_offset: int | None = None) -> Ack:
+    async def publish_many(
+        self, messages: Iterable[Data | Message], *, if_offset: int | None = None, lease: Leased | None = None
+    ) -> Ack:
         """Stores all messages in one atomic batch, or none. The Ack's `offsets` are theirs, in order.
 
         At least one message; TooLarge when they do not fit into one batch (1 MiB, 65,535 messages).
@@ -112,7 +126,50 @@ class Channel:
         rows = [_row(message) for message in messages]
         if not rows:
             raise ValueError("publish_many needs at least one message")
-        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True))
+        fence = fence_of(lease)
+        return await (await self._outbox.admit(self._lane, rows, _condition(if_offset), alone=True, fence=fence))
+
+    # --- messages that grow -------------------------------------------------------------------------------
+
+    def message(
+        self,
+        *,
+        name: str | None = None,
+        headers: Headers | None = None,
+        data: Content = "",
+        lease: Leased | None = None,
+    ) -> MessageWriter:
+        """A message that grows while it is written: `async with channel.message(name="answer") as message`.
+
+        `data` is its beginning, and says whether it is text or bytes. Under a lease it belongs to that: who takes
+        the lease over may go on with it. At most 1,000,000 bytes.
+        """
+        return opening(self._voice(lease), name, headers, data)
+
+    async def adopt(self, message_id: Where | Named, *, lease: Leased | None = None) -> MessageWriter:
+        """Goes on writing a message that is open, or was interrupted. Its `content` is what it holds already.
+
+        Raises MessageClosed when it is neither, ForeignMessage when it belongs to somebody else, UnknownMessage,
+        UnknownChannel, and StaleEpoch for a position of an earlier life.
+        """
+        return await adopted(self._voice(lease), await self.get_message(message_id))
+
+    async def get_message(self, message_id: Where | Named) -> GrowingMessage:
+        """A growing message as it stands. Raises UnknownMessage, UnknownChannel and StaleEpoch."""
+        offset, epoch = read_message(message_id)
+        return await history.fetch_message(self._link, self.name, offset, epoch)
+
+    async def replace(self, message_id: Where | Named, data: Content, *, lease: Leased | None = None) -> Ack:
+        """Gives a message, open or closed, new content. Raises UnknownMessage, MessageClosed and ForeignMessage."""
+        check_kind(data, data)
+        return await amended(self._voice(lease), message_id, Op.REPLACE, data)
+
+    async def remove(self, message_id: Where | Named, *, lease: Leased | None = None) -> Ack:
+        """Takes a message's content away for ever. Raises UnknownMessage, MessageClosed and ForeignMessage."""
+        return await amended(self._voice(lease), message_id, Op.REMOVE, b"")
+
+    def _voice(self, lease: Leased | None) -> Voice:
+        return Voice(self._outbox, self._lane, lease)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -139,16 +196,52 @@ class Channel:
         before it is iterated. `on_resync` is called (and awaited, if it gives an awaitable) instead of
         Resync being raised.
         """
+        where = self._start(after, start, last, since, cursor, ack, window_bytes)
+        feed = Feed(self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor)
+        if feed.receipt is None:
+            return Subscription(feed, on_resync)
+        return CursorSubscription(feed, feed.receipt, ack == "auto", on_resync)
+
+    def attach(
+        self,
+        *,
+        after: Where | None = None,
+        start: Edge | None = None,
+        last: int | None = None,
+        since: datetime | int | None = None,
+        cursor: str | None = None,
+        ack: AckMode = "auto",
+        raw: bool = False,
+        presence: bool = True,
+        on_resync: Callable[[Resync], object] | None = None,
+        window_bytes: int = WINDOW_BYTES_DEFAULT,
+    ) -> Attachment:
+        """What the channel is now, and what happens to it: `async with channel.attach(last=50) as session`.
+
+        Starts, cursors and the rest are as in `subscribe`; `last` counts each growing message as one record, unless
+        `raw` gives history operation by operation. `presence` says who is there. See Attachment.
+        """
+        where = self._start(after, start, last, since, cursor, ack, window_bytes)
+        feed = AttachFeed(
+            self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor,
+            raw=raw, room=self.presence.room if presence else None,
+        )  # fmt: skip
+        return Attachment(feed, self._fetch_message, ack == "auto", on_resync)
+
+    def _fetch_message(self, message: int, epoch: int) -> Awaitable[GrowingMessage]:
+        return history.fetch_message(self._link, self.name, message, epoch)
+
+    def _start(
+        self, after: Where | None, start: Edge | None, last: int | None, since: datetime | int | None,
+        cursor: str | None, ack: str, window_bytes: int,
+    ) -> starts.Start:  # fmt: skip
         where = starts.choose(after, start, last, since, "latest" if cursor is None else "earliest")
         check_whole("window_bytes", window_bytes, 1, CREDIT_BYTES_MAX)
         if ack not in ("auto", "manual"):
             raise ValueError(f'ack is {ack!r}, expected "auto" or "manual"')
         if cursor is not None:
             check_cursor_name(cursor)
-        feed = Feed(self.name, Reading(where, window_bytes, cursor), window_bytes, self._seats, self._pace, cursor)
-        if feed.receipt is None:
-            return Subscription(feed, on_resync)
-        return CursorSubscription(feed, feed.receipt, ack == "auto", on_resync)
+        return where
 
     def history(
         self,
@@ -160,11 +253,14 @@ class Channel:
         before: Where | None = None,
         backwards: bool = False,
         limit: int | None = None,
+        raw: bool = False,
     ) -> AsyncIterator[Record]:
         """What the channel holds now, fetched in pages while it is iterated; at most `limit` records.
 
         Forwards from a start (as in `subscribe`; "earliest" if none is given) and below `before`.
-        `backwards` gives the newest first, below `before`, and takes no start.
+        `backwards` gives the newest first, below `before`, and takes no start. Each growing message is one
+        record, whole, where its latest operation is, and `record.operation` says how it stands; `raw` gives it
+        operation by operation.
 
         Raises UnknownChannel, Trimmed, StaleEpoch and OffsetAhead when iterated.
         """
@@ -174,7 +270,7 @@ class Channel:
         if limit is not None:
             check_whole("limit", limit, 0)
         offset, epoch = (None, None) if before is None else starts.read_where("before", before)
-        wanted = history.Range(where, offset, epoch, limit)
+        wanted = history.Range(where, offset, epoch, limit, fold=not raw)
         read = history.backwards if backwards else history.forwards
         return read(self._link, self.name, wanted)
 
@@ -307,6 +403,34 @@ class Channel:
         offset: int = reply.result["offset"]
         return offset
 
+    # --- leases -------------------------------------------------------------------------------------------
+
+    def lease(
+        self,
+        name: str,
+        *,
+        ttl: float = 10.0,
+        wait: bool = False,
+        timeout: float | None = None,
+        take_over: bool = False,
+    ) -> Lease:
+        """The right to write under this name: `async with channel.lease("writer") as lease`.
+
+        It is renewed by itself, and lapses `ttl` seconds (1 to 3,600) after this process stopped doing so: then the
+        messages that it left open are closed as interrupted, and whoever writes under it gets Fenced.
+
+        Entering it raises LeaseHeld while somebody else has it. With `wait` it waits until it is free; with `take_over`
+        it takes it away, and what was opened under it belongs to the new holder. `timeout` seconds bound the asking.
+        """
+        way = Way(self._link, self._outbox, self._lane)
+        return Lease(self, way, leasing.terms(name, ttl, wait, timeout, take_over))
+
+    async def leases(self) -> AsyncIterator[LeaseInfo]:
+        """The leases that are held, in the byte order of their names. Raises UnknownChannel."""
+        result = await self._ask(lambda request: frames.Leases(request, self.name))
+        for row in result["leases"]:
+            yield leasing.info_from(row)
+
     # --- claims -------------------------------------------------------------------------------------------
 
     def claim(self, key: str, *, ttl: float = 30.0, wait: bool = False, timeout: float | None = None) -> Claim:
@@ -401,7 +525,7 @@ class Channel:
 
 def _row(message: Data | Message) -> Row:
     if isinstance(message, Message):
-        return make_row(message.data, message.name, message.headers)
+        return make_row(message.data, message.name, message.headers, ttl_ms=ttl_ms_from(message.ttl))
     return make_row(message, None, None)
 
 

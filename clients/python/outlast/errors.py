@@ -182,11 +182,18 @@ class NotANumber(Refused):
 
 
 class LeaseHeld(Refused):
-    """Somebody else has the lease: `holder` is the client id, `retry_after_ms` what is left of it."""
+    """Somebody else has the lease: `holder` is the client id.
+
+    It lapses in `retry_after` seconds, unless it is renewed.
+    """
 
     @property
     def holder(self) -> str:
         return self._text("holder")
+
+    @property
+    def retry_after(self) -> float:
+        return self.retry_after_ms / 1000
 
 
 class ClaimHeld(OutlastError):

@@ -17,7 +17,17 @@ from outlast_protocol import Malformed, frames, limits
 from outlast_protocol.frames import Frame
 
 from .backoff import attempt_after, delay_ms
-from .errors import Closed, ConnectFailed, ConnectionLost, GoingAway, OutlastError, Violation, from_wire, is_fatal
+from .errors import (
+    Closed,
+    ConnectFailed,
+    ConnectionLost,
+    GoingAway,
+    OutlastError,
+    UnknownChannel,
+    Violation,
+    from_wire,
+    is_fatal,
+)
 from .options import LinkState, OnState, Options
 from .publisher import Bounds
 from .wire import Wire
@@ -48,7 +58,7 @@ class Life(NamedTuple):
     epoch: int
 
 
-Reply: TypeAlias = frames.Opened | frames.Subscribed | frames.Page | frames.Reply
+Reply: TypeAlias = frames.Opened | frames.Subscribed | frames.Attached | frames.Page | frames.Reply
 Answer: TypeAlias = Reply | Acked | OutlastError
 OnAnswer: TypeAlias = Callable[[Answer], None]
 R = TypeVar("R", frames.Opened, frames.Page, frames.Reply)
@@ -325,6 +335,20 @@ class Link:
                 continue
         return life
 
+    async def call_in(
+        self, name: str, make: Callable[[int, int], Frame], create: bool = False, unheard: OnAnswer | None = None
+    ) -> frames.Reply:
+        """As `call_again`, for what names a channel by its number: `make(request, number)`."""
+        while True:
+            life = await self.find_channel(name, create)
+            try:
+                return await self.call(partial(_numbered, make, life.number), frames.Reply, unheard)
+            except ConnectionLost:
+                continue
+            except UnknownChannel:
+                if self._lives.get(name) is life:
+                    self.forget(name)
+
     def life(self, name: str) -> Life | None:
         return self._lives.get(name)
 
@@ -373,7 +397,7 @@ class Link:
         handler = self._handlers.get(type(frame))
         if handler is not None:
             handler(wire, frame)
-        elif isinstance(frame, frames.Opened | frames.Subscribed | frames.Page | frames.Reply):
+        elif isinstance(frame, Reply):
             self._answer(wire, frame.request, frame)
 
     def wire_ended(self, wire: Wire) -> None:
@@ -473,6 +497,10 @@ def _number(error: frames.Error) -> int:
     """Of the channel whose subscription an error outside of any request has ended (PROTOCOL.md 6.5), else 0."""
     number = error.detail.get("number")
     return number if isinstance(number, int) else 0
+
+
+def _numbered(make: Callable[[int, int], Frame], number: int, request: int) -> Frame:
+    return make(request, number)
 
 
 def _settle(future: asyncio.Future[Answer], unheard: OnAnswer | None, answer: Answer) -> None:

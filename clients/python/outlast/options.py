@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from outlast_protocol.limits import CHANNEL_NAME_BYTES_MAX, CLIENT_ID_BYTES_MAX
+from outlast_protocol.operations import WHOLE_MAX
 from outlast_protocol.position import EPOCH_MAX
 
 from .address import Address
 from .backoff import Pace
 
+TTL_S_MAX = WHOLE_MAX // 1000
 LinkState: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
 OnState: TypeAlias = Callable[[LinkState, str], object]
 WhenFull: TypeAlias = Literal["wait", "raise"]
@@ -61,6 +63,17 @@ def check_whole(what: str, value: object, lowest: int, highest: int | None = Non
     return value
 
 
+def ttl_ms_from(ttl: float | None) -> int:
+    """Seconds as ms, 0 for None: for ever."""
+    if ttl is None:
+        return 0
+    if not isinstance(ttl, int | float) or isinstance(ttl, bool):
+        raise TypeError(f"ttl is {type(ttl).__name__}, expected seconds as a number")
+    if not 0 < ttl <= TTL_S_MAX:
+        raise ValueError(f"ttl is {ttl} s, expected more than 0 and at most {TTL_S_MAX}, or None: for ever")
+    return max(round(ttl * 1000), 1)
+
+
 def check_channel_name(name: object) -> str:
     """`name` if it is 1 to 255 bytes of UTF-8 without control characters (PROTOCOL.md 6.1)."""
     if not isinstance(name, str):
@@ -70,6 +83,18 @@ def check_channel_name(name: object) -> str:
         raise ValueError(f"the channel's name has {size} bytes, expected 1 to {CHANNEL_NAME_BYTES_MAX}")
     if any(letter < "\x20" or letter == "\x7f" for letter in name):
         raise ValueError(f"the channel's name {name!r} has a control character: leave it out")
+    return name
+
+
+def check_name(what: str, name: object, bytes_max: int) -> str:
+    """`name` if it is so many bytes of UTF-8 at most, without control characters. `what`: as in "a lease's name"."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is text, not {type(name).__name__}")
+    size = _utf8_bytes(what, name)
+    if not 1 <= size <= bytes_max:
+        raise ValueError(f"{what} has 1 to {bytes_max} bytes of UTF-8, not {size}")
+    if any(letter < "\x20" or letter == "\x7f" for letter in name):
+        raise ValueError(f"{what} has no control characters: {name!r}")
     return name
 
 

@@ -18,9 +18,18 @@ from outlast_protocol.frames import Frame, Publish
 
 from .backoff import Pace
 from .delivery import PublishedAck
-from .errors import BufferFull, Closed, ConnectionLost, OutlastError, UnknownChannel
+from .errors import (
+    BufferFull,
+    Closed,
+    ConnectionLost,
+    Fenced,
+    OutlastError,
+    StaleEpoch,
+    UnknownChannel,
+    UnknownMessage,
+)
 from .link import Acked, Answer, Life, Link
-from .publisher import Entry, Outgoing, Publisher, check_size
+from .publisher import Entry, Outgoing, Publisher, Tie, check_size
 from .records import Ack
 from .rows import Row
 
@@ -32,7 +41,7 @@ _log = logging.getLogger("outlast")
 class Lane:
     """One channel's way out."""
 
-    __slots__ = ("name", "opening", "publisher", "queued", "timer")
+    __slots__ = ("fenced", "name", "opening", "publisher", "queued", "timer")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,6 +49,8 @@ class Lane:
         self.opening = False
         self.queued = False
         self.timer: asyncio.TimerHandle | None = None
+        # By the token of a lease: who is told when a publish under it is fenced.
+        self.fenced: dict[int, Callable[[Fenced], None]] = {}
 
 
 class Outbox:
@@ -61,33 +72,38 @@ class Outbox:
     # --- taking -------------------------------------------------------------------------------------------
 
     def offer(
-        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0
-    ) -> Ticket:
-        """Queues one publish. Raises BufferFull, TooLarge or Closed, and then nothing was taken."""
-        entry = self._entry(rows, if_offset, alone, fence)
-        if not self._fits(entry.held_bytes):
+        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0,
+        tie: Tie | None = None, always: bool = False,
+    ) -> Ticket:  # fmt: skip
+        """Queues one publish. Raises BufferFull, TooLarge or Closed, and then nothing was taken.
+
+        `fence` is the token of a lease; `tie` says that and more. What `always` has room is the closing of a message.
+        """
+        entry = self._entry(rows, if_offset, alone, tie or Tie(fence=fence))
+        if not always and not self._fits(entry.held_bytes):
             raise BufferFull(f"{self._held_bytes} bytes wait to be acknowledged of {self._buffer_bytes}")
         self._held_bytes += entry.held_bytes
         return self._accept(lane, entry)
 
     async def admit(
-        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0
-    ) -> Ticket:
+        self, lane: Lane, rows: Sequence[Row], if_offset: int | None = None, alone: bool = False, fence: int = 0,
+        tie: Tie | None = None,
+    ) -> Ticket:  # fmt: skip
         """As `offer`, but waits for room when the client was made so; first come, first served."""
         if not self._waits:
-            return self.offer(lane, rows, if_offset, alone, fence)
-        entry = self._entry(rows, if_offset, alone, fence)
+            return self.offer(lane, rows, if_offset, alone, fence, tie)
+        entry = self._entry(rows, if_offset, alone, tie or Tie(fence=fence))
         if self._fits(entry.held_bytes):
             self._held_bytes += entry.held_bytes
         else:
             await self._room(entry.held_bytes)
         return self._accept(lane, entry)
 
-    def _entry(self, rows: Sequence[Row], if_offset: int | None, alone: bool, fence: int) -> Entry[Ticket]:
+    def _entry(self, rows: Sequence[Row], if_offset: int | None, alone: bool, tie: Tie) -> Entry[Ticket]:
         if self._closed:
             raise Closed("this client is closed, or not open yet")
         ticket: Ticket = self._loop.create_future()
-        entry = Entry(rows, ticket, if_offset, alone, fence)
+        entry = Entry(rows, ticket, if_offset, alone, tie)
         check_size(entry, self._link.bounds)
         return entry
 
@@ -154,10 +170,15 @@ class Outbox:
         life = link.life(lane.name)
         if life is None:
             lane.opening = True
-            link.open_channel(lane.name, partial(self._opened, lane))
+            link.open_channel(lane.name, partial(self._opened, lane), create=not publisher.is_tied)
             return
         outgoing = publisher.next(link.bounds, now_ms)
-        if outgoing is not None:
+        if outgoing is None:
+            return
+        if not outgoing.is_for(life.epoch):
+            self._fail(lane, publisher.expel(life.epoch), _stale(life))
+            self._pump(lane)
+        else:
             link.request(self._frame(outgoing, life), partial(self._answered, lane, life))
 
     def _frame(self, outgoing: Outgoing[Ticket], life: Life) -> Callable[[int], Frame]:
@@ -170,7 +191,9 @@ class Outbox:
 
     def _opened(self, lane: Lane, answer: Answer) -> None:
         lane.opening = False
-        if isinstance(answer, OutlastError) and not isinstance(answer, ConnectionLost):
+        if isinstance(answer, UnknownChannel) and lane.publisher.is_tied:
+            self._fail(lane, lane.publisher.expel(None), answer)
+        elif isinstance(answer, OutlastError) and not isinstance(answer, ConnectionLost):
             self._refused(lane, answer)
             if not answer.retryable:
                 self._fail(lane, lane.publisher.drain(), answer)
@@ -191,16 +214,29 @@ class Outbox:
 
     def _acknowledged(self, lane: Lane, epoch: int, answer: Acked) -> None:
         offset, held_bytes = answer.offset, 0
+        nameless: list[Entry[Ticket]] = []
         for entry in lane.publisher.acknowledged():
             count = len(entry.rows)
             held_bytes += entry.held_bytes
+            if entry.tie.anchor is not None and not self._anchored(entry, offset, count, epoch):
+                nameless.append(entry)
             if not entry.ticket.done():
                 ack = PublishedAck(offset, count, epoch, answer.duplicate)
                 ack.wire, ack.channel = self._link, lane.name
                 entry.ticket.set_result(ack)
             offset += count if offset else 0
         self._release(held_bytes)
+        if nameless:
+            self._break(lane, nameless, UnknownMessage("it was opened so long ago that the broker forgot where"))
         self._rest(lane)
+
+    def _anchored(self, entry: Entry[Ticket], offset: int, count: int, epoch: int) -> bool:
+        """Whether the message's place is known: of an opening that is a very old duplicate it is not."""
+        anchor = entry.tie.anchor
+        assert anchor is not None
+        if offset:
+            anchor.acknowledged(offset, offset + count - 1, epoch)
+        return anchor.offset > 0
 
     def _refused(self, lane: Lane, error: OutlastError) -> None:
         now_ms = self._loop.time() * 1000
@@ -208,6 +244,8 @@ class Outbox:
         if error.retryable:
             _log.warning("publishing to %r waits: %s", lane.name, error)
             self._pump_later(lane, lane.publisher.not_before_ms - now_ms)
+        if isinstance(error, Fenced) and failed and failed[0].fence in lane.fenced:
+            lane.fenced[failed[0].fence](error)
         self._fail(lane, failed, error)
 
     def _pump_later(self, lane: Lane, delay_ms: float) -> None:
@@ -221,13 +259,34 @@ class Outbox:
             if not entry.ticket.done():
                 entry.ticket.set_exception(copy.copy(error))
             self._release(entry.held_bytes)
+        self._break(lane, [entry for entry in entries if entry.tie.anchor is not None], error)
         self._rest(lane)
+
+    def _break(self, lane: Lane, entries: list[Entry[Ticket]], error: OutlastError) -> None:
+        """What waits to be said of the same messages fails, too. Their writers say so: no future has to."""
+        anchors = {entry.tie.anchor for entry in entries if entry.tie.anchor is not None}
+        for anchor in anchors:
+            anchor.failure = anchor.failure or error
+        for entry in entries:
+            if entry.ticket.done() and not entry.ticket.cancelled():
+                entry.ticket.exception()
+        if anchors and (followers := lane.publisher.withdraw(anchors)):
+            self._fail(lane, followers, error)
 
     def _rest(self, lane: Lane) -> None:
         if lane.publisher.idle:
             self._active.discard(lane)
 
     # --- the end ------------------------------------------------------------------------------------------
+
+    async def settled(self, lane: Lane, fence: int) -> None:
+        """Returns when nothing that was published under this token waits for its answer."""
+        while (entry := lane.publisher.last_under(fence)) is not None:
+            if entry.ticket.cancelled():
+                # Its caller has gone, and is told nothing; the publish itself is still on its way.
+                entry.ticket = self._loop.create_future()
+                entry.ticket.add_done_callback(lambda ticket: ticket.cancelled() or ticket.exception())
+            await asyncio.wait({entry.ticket})
 
     async def close(self, timeout: float) -> None:
         """Waits up to `timeout` seconds for acknowledgements, then fails what is left with Closed."""
@@ -254,3 +313,8 @@ class Outbox:
             if lane.timer is not None:
                 lane.timer.cancel()
             self._fail(lane, lane.publisher.drain(), error)
+
+
+def _stale(life: Life) -> StaleEpoch:
+    text = "the channel was deleted and made anew: this was meant for its earlier life"
+    return StaleEpoch(text, detail={"epoch": f"{life.epoch:016x}"})

@@ -31,7 +31,7 @@ class Presence:
     def __init__(self, name: str, link: Link, pace: Pace) -> None:
         self._name = name
         self._link = link
-        self._room = Room(name, link, pace)
+        self.room = Room(name, link, pace)
 
     def __repr__(self) -> str:
         return f"<outlast.Presence in {self._name!r}>"
@@ -44,11 +44,11 @@ class Presence:
         """
         encoding, raw = _encoded(data)
         grace_ms = _grace_ms(grace)
-        return Membership(self._room, Entry(secrets.randbits(64), encoding, raw, grace_ms))
+        return Membership(self.room, Entry(secrets.randbits(64), encoding, raw, grace_ms))
 
     def watch(self, *, members: bool = True) -> PresenceWatch:
         """What happens, from who is there now on: see PresenceWatch. Without `members` it counts, which costs less."""
-        return PresenceWatch(self._room, Lookout(members))
+        return PresenceWatch(self.room, Lookout(members))
 
     async def members(self) -> list[Member]:
         """Who is there or away, in the byte order of the client ids. Raises UnknownChannel."""
@@ -87,7 +87,7 @@ class Presence:
 
     def close(self) -> None:
         """Called by the client when it is closed."""
-        self._room.end(Closed("the client was closed"))
+        self.room.end(Closed("the client was closed"))
 
 
 class Membership:

@@ -8,8 +8,8 @@ sequence until it is acknowledged, over any number of connections; a refused one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from outlast_protocol.batch import HEAD_BYTES
 from outlast_protocol.frames import UNCONDITIONAL
@@ -17,7 +17,7 @@ from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
 
 from .backoff import Pace, delay_ms
 from .errors import OutlastError, SequenceGap, TooLarge
-from .rows import Row, batch_bytes, encode_rows, row_bytes_max
+from .rows import Row, about, batch_bytes, encode_rows, row_bytes_max
 
 Ticket = TypeVar("Ticket")
 # What a waiting message takes beside its bytes: objects, its future, its place in the queue.
@@ -41,33 +41,104 @@ class Bounds(NamedTuple):
     batch_records: int
 
 
+class Anchor:
+    """Where a growing message was opened, in which life of its channel, and how far it is on disk.
+
+    `offset` is 0 until the opening is acknowledged. What is said of a message before that waits behind its opening.
+    """
+
+    __slots__ = ("epoch", "failure", "offset", "place")
+
+    def __init__(self, offset: int = 0, epoch: int | None = None, place: int = 0) -> None:
+        self.offset = offset
+        self.epoch = epoch
+        self.place = place
+        # Of the first operation that failed: those that came after it fail, too, so that no text has a hole.
+        self.failure: OutlastError | None = None
+
+    def acknowledged(self, first: int, last: int, epoch: int) -> None:
+        """An operation on the message is on disk; the first one is the opening."""
+        if not self.offset:
+            self.offset, self.epoch = first, epoch
+        self.place = max(self.place, last)
+
+
+class Leased(Protocol):
+    """A lease under which is published: `fence` gives its token, or raises Fenced once it is over."""
+
+    def fence(self) -> int: ...
+
+
+def fence_of(lease: Leased | None) -> int:
+    return 0 if lease is None else lease.fence()
+
+
+class Tie(NamedTuple):
+    """What a publish depends on: a life of the channel, the lease whose token is `fence`, a growing message.
+
+    `late` rows name the message by a stand-in until its offset is known.
+    """
+
+    epoch: int | None = None
+    fence: int = 0
+    anchor: Anchor | None = None
+    late: bool = False
+
+
+FREE = Tie()
+
+
 class Entry(Generic[Ticket]):
     """One call of publish. `ticket` is the caller's and not looked into; `alone` keeps its batch its own.
-    `fence` is the token of the lease that it is published under, 0: none.
 
     `bytes_max` is what it adds to a batch at most, `held_bytes` what it counts for while it waits.
     """
 
-    __slots__ = ("alone", "bytes_max", "fence", "held_bytes", "if_offset", "rows", "ticket")
+    __slots__ = ("alone", "bytes_max", "held_bytes", "if_offset", "rows", "ticket", "tie")
 
-    def __init__(self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool, fence: int = 0) -> None:
+    def __init__(
+        self, rows: Sequence[Row], ticket: Ticket, if_offset: int | None, alone: bool, tie: Tie = FREE
+    ) -> None:
         self.rows = rows
         self.ticket = ticket
         self.if_offset = UNCONDITIONAL if if_offset is None else if_offset
-        self.fence = fence
+        self.tie = tie
         self.alone = alone or if_offset is not None
         self.bytes_max = row_bytes_max(rows[0]) if len(rows) == 1 else sum(map(row_bytes_max, rows))
         self.held_bytes = self.bytes_max + HELD_BYTES * len(rows)
+
+    @property
+    def fence(self) -> int:
+        return self.tie.fence
+
+    @property
+    def epoch(self) -> int | None:
+        """The only life of the channel that it may go into; None: any."""
+        anchor = self.tie.anchor
+        return self.tie.epoch if anchor is None else anchor.epoch
+
+    @property
+    def is_ready(self) -> bool:
+        """Everything that its bytes say is known."""
+        return not self.tie.late or self.tie.anchor is None or self.tie.anchor.offset > 0
+
+    def settle_rows(self) -> None:
+        """Names the message by its offset, now that this is known."""
+        anchor = self.tie.anchor
+        if self.tie.late and anchor is not None and anchor.offset:
+            self.rows = [about(row, anchor.offset) for row in self.rows]
+            self.tie = self.tie._replace(late=False)
 
 
 class Outgoing(Generic[Ticket]):
     """A batch with its sequence, from its first sending to its answer."""
 
-    __slots__ = ("_bytes", "_client_id", "entries", "sequence")
+    __slots__ = ("_bytes", "_client_id", "entries", "epochs", "sequence")
 
     def __init__(self, entries: list[Entry[Ticket]], sequence: int) -> None:
         self.entries = entries
         self.sequence = sequence
+        self.epochs = {entry.epoch for entry in entries} - {None}
         self._client_id: str | None = None
         self._bytes = b""
 
@@ -79,6 +150,10 @@ class Outgoing(Generic[Ticket]):
     def fence(self) -> int:
         return self.entries[0].fence
 
+    def is_for(self, epoch: int) -> bool:
+        """Whether all of it may go into this life of the channel."""
+        return self.epochs <= {epoch}
+
     def bytes_for(self, client_id: str) -> bytes:
         """Encoded once, unless another connection gave the client another name."""
         if client_id != self._client_id:
@@ -89,7 +164,7 @@ class Outgoing(Generic[Ticket]):
 
 def _may_join(entry: Entry[Ticket], following: Entry[Ticket]) -> bool:
     """Whether both can go in one batch."""
-    return not entry.alone and not following.alone and entry.fence == following.fence
+    return not entry.alone and not following.alone and entry.fence == following.fence and following.is_ready
 
 
 class Publisher(Generic[Ticket]):
@@ -109,6 +184,13 @@ class Publisher(Generic[Ticket]):
     def idle(self) -> bool:
         """Nothing is waiting and nothing unanswered."""
         return self._outgoing is None and not self._queue
+
+    @property
+    def is_tied(self) -> bool:
+        """What is sent next belongs to a life that the channel has had: it must not bring about a new one."""
+        if self._outgoing is not None:
+            return bool(self._outgoing.epochs)
+        return bool(self._queue) and self._queue[0].epoch is not None
 
     def add(self, entry: Entry[Ticket]) -> None:
         self._queue.append(entry)
@@ -131,6 +213,9 @@ class Publisher(Generic[Ticket]):
             if size > bounds.batch_bytes:
                 break
             taken.append(queue.popleft())
+        for entry in taken:
+            if entry.tie.late:
+                entry.settle_rows()
         return taken
 
     def acknowledged(self) -> list[Entry[Ticket]]:
@@ -152,6 +237,31 @@ class Publisher(Generic[Ticket]):
             self._send_one_by_one(self._outgoing.entries)
             return []
         return self._settle()
+
+    def last_under(self, fence: int) -> Entry[Ticket] | None:
+        """Of what was published under this token and is not settled, the entry that will be settled last."""
+        waiting = [*(self._outgoing.entries if self._outgoing else ()), *self._queue]
+        return next((entry for entry in reversed(waiting) if entry.fence == fence), None)
+
+    def expel(self, epoch: int | None) -> list[Entry[Ticket]]:
+        """Gives up what was made for another life of the channel than this one, None: for any. The rest waits on."""
+        if self._outgoing is not None:
+            self._queue.extendleft(reversed(self._outgoing.entries))
+        waiting, self._queue = self._queue, deque()
+        self._outgoing = None
+        self.on_its_way = False
+        expelled: list[Entry[Ticket]] = []
+        for entry in waiting:
+            (self._queue if entry.epoch in (None, epoch) else expelled).append(entry)
+        return expelled
+
+    def withdraw(self, anchors: Collection[Anchor]) -> list[Entry[Ticket]]:
+        """Gives up what waits to be said of these messages."""
+        waiting, self._queue = self._queue, deque()
+        withdrawn: list[Entry[Ticket]] = []
+        for entry in waiting:
+            (withdrawn if entry.tie.anchor in anchors else self._queue).append(entry)
+        return withdrawn
 
     def drain(self) -> list[Entry[Ticket]]:
         """Gives everything up. Returns all entries that were never acknowledged."""

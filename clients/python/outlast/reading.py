@@ -1,6 +1,6 @@
 """Where one subscription stands, without any I/O: what to ask for, what has come, what its user has.
 
-Two marks matter. `position` is the last record handed to the user: after it the next connection resumes.
+Two marks matter. Up to `position` everything was handed to the user: after it the next connection resumes.
 The arrival mark is the last record that came: what follows it must be the next offset, or the broker
 broke its promise (PROTOCOL.md 2.2). What came and was not handed is dropped when a connection ends.
 """
@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from outlast_protocol import Position, ProtocolError
 from outlast_protocol import Record as StoredRecord
-from outlast_protocol.batch import read_records, spans
+from outlast_protocol.batch import Span, read_records, spans
 from outlast_protocol.frames import Resync as ResyncFrame
 from outlast_protocol.frames import Subscribed
+from outlast_protocol.session_frames import Attached
+from outlast_protocol.tile import is_tile, tile_run
 
 from .errors import Resync, Violation
 from .records import Record, from_store
@@ -26,19 +28,20 @@ RUN_BYTES = 65_536
 
 
 class Run(NamedTuple):
-    """Whole batches of one epoch, end to end; `cost` is what they took of the credit."""
+    """Whole batches of one epoch, end to end, up to offset `last`; `cost` is what they took of the credit."""
 
     batches: bytes
     cost: int
     epoch: int
     records: int
+    last: int
 
 
 class Reading:
     """Feed it SUBSCRIBED, DELIVER and RESYNC; take `records` from it, then `advance`."""
 
-    __slots__ = ("_arrived", "_asked", "_consumed", "_cost", "_cursor", "_epoch", "_queue", "_start", "_window",
-                 "asked_cursor", "dormant", "ended", "position", "records")  # fmt: skip
+    __slots__ = ("_arrived", "_asked", "_consumed", "_cost", "_cursor", "_epoch", "_last", "_queue", "_start",
+                 "_window", "asked_cursor", "dormant", "ended", "position", "records")  # fmt: skip
 
     def __init__(self, start: Start, window_bytes: int, cursor: str | None = None) -> None:
         self._start = start
@@ -52,10 +55,17 @@ class Reading:
         self._queue: deque[Run | Resync] = deque()
         self._consumed = 0
         self._cost = 0
+        # Where the run ends whose records are being handed over: behind its last one, tiles may stand for more.
+        self._last = 0
         self.records: deque[Record] = deque()
         self.position: Position | None = None
         self.ended = False
         self.dormant = False
+
+    @property
+    def next_one(self) -> Record | None:
+        """The record that `next_record` would hand over."""
+        return self.records[0] if self.records else None
 
     @property
     def buffered(self) -> int:
@@ -88,7 +98,7 @@ class Reading:
         self.records.clear()
         self._consumed = self._cost = self._arrived = 0
 
-    def subscribed(self, answer: Subscribed) -> None:
+    def subscribed(self, answer: Subscribed | Attached) -> None:
         """Raises Violation when the broker resumes elsewhere and does not say so."""
         place = Position(answer.epoch, answer.after)
         asked = self._asked
@@ -112,10 +122,10 @@ class Reading:
                 if span.offset > self._arrived + 1:
                     raise Violation(f"offset {span.offset} came after {self._arrived}: records are missing")
                 self._arrived = max(self._arrived, span.last)
-                count += span.records
+                count += _records_in(batches, span)
                 if span.end - start >= RUN_BYTES or span.end == end:
                     run = batches[start : span.end]
-                    self._queue.append(Run(run, len(run) + cost, self._epoch, count))
+                    self._queue.append(Run(run, len(run) + cost, self._epoch, count, self._arrived))
                     start, cost, count = span.end, 0, 0
         except ProtocolError as error:
             raise Violation(f"what was delivered cannot be read: {error}") from None
@@ -136,7 +146,7 @@ class Reading:
         if not self.records:
             return None
         record = self.records.popleft()
-        self.position = record.position
+        self.position = record.position if self.records else Position(record.epoch, max(self._last, record.offset))
         return record
 
     def advance(self) -> Resync | bool:
@@ -158,6 +168,9 @@ class Reading:
         if records and records[0].offset <= have:
             records = [record for record in records if record.offset > have]
         self.records.extend(records)
+        self._last = item.last
+        if not records:
+            self.position = Position(item.epoch, max(have, item.last))
         return True
 
     def _move(self, resync: Resync) -> None:
@@ -176,6 +189,13 @@ class Reading:
             return 0
         due, self._consumed = self._consumed, 0
         return due
+
+
+def _records_in(batches: bytes, span: Span) -> int:
+    """A tile stands for more offsets than it holds records (PROTOCOL.md 4.7)."""
+    if not is_tile(batches, span.start):
+        return span.records
+    return sum(inner.records for inner in spans(tile_run(batches[span.start : span.end])))
 
 
 def _read(batches: bytes) -> list[StoredRecord]:

@@ -52,11 +52,12 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message for `publish_many`, where data alone does not say enough."""
+    """One message for `publish_many`, where data alone does not say enough. `ttl` in seconds: as in `publish`."""
 
     data: Data
     name: str | None = None
     headers: Headers | None = None
+    ttl: float | None = None
 
 
 class Ack(NamedTuple):

@@ -84,6 +84,14 @@ def _header_items(headers: Headers) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(headers.items()))
 
 
+def about(row: Row, message: int) -> Row:
+    """An operation on a message, now that its offset is known."""
+    assert len(row.label) == 5
+    encoding, name, headers, operation, ttl_ms = row.label
+    assert operation is not None, "only operations are about a message"
+    return Row((encoding, name, headers, operation._replace(message=message), ttl_ms), row.data)
+
+
 # --- sizes --------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ What is written are records of the channel's log, so state and messages have one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from outlast_protocol import Data, Position, frames, session_frames
 from outlast_protocol.limits import STATE_KEY_BYTES_MAX
@@ -16,6 +16,7 @@ from outlast_protocol.position import OFFSET_MAX
 from .link import Link
 from .options import check_whole
 from .outbox import Lane, Outbox
+from .publisher import Leased, fence_of
 from .records import Ack, decoded
 from .replica import StateEntry, StateSnapshot
 from .rows import Row, make_row
@@ -46,13 +47,6 @@ class Increment(NamedTuple):
 
 
 Change: TypeAlias = Set | Delete | Increment
-
-
-class Fence(Protocol):
-    """A lease: what is published under it is refused once somebody newer holds it."""
-
-    @property
-    def token(self) -> int: ...
 
 
 class SharedState:
@@ -90,31 +84,30 @@ class SharedState:
 
     # --- writing ------------------------------------------------------------------------------------------
 
-    async def set(self, key: str, value: Data, version: int | None = None, *, lease: Fence | None = None) -> Ack:
+    async def set(self, key: str, value: Data, version: int | None = None, *, lease: Leased | None = None) -> Ack:
         """With `version` only if that is the key's, 0: only if there is no such key; else VersionMismatch."""
         return await self._write([Set(key, value, version)], lease)
 
-    async def delete(self, key: str, version: int | None = None, *, lease: Fence | None = None) -> Ack:
+    async def delete(self, key: str, version: int | None = None, *, lease: Leased | None = None) -> Ack:
         """As `set`. A key that does not exist is no error."""
         return await self._write([Delete(key, version)], lease)
 
-    async def increment(self, key: str, by: int = 1, *, lease: Fence | None = None) -> Ack:
+    async def increment(self, key: str, by: int = 1, *, lease: Leased | None = None) -> Ack:
         """Adds a whole number, of which none is lost when many do. Raises NotANumber."""
         return await self._write([Increment(key, by)], lease)
 
-    async def update(self, changes: Iterable[Change], *, lease: Fence | None = None) -> Ack:
+    async def update(self, changes: Iterable[Change], *, lease: Leased | None = None) -> Ack:
         """Does all of them in order, or none: what one of them is refused with is raised."""
         listed = list(changes)
         if not listed:
             raise ValueError("update needs at least one change: Set, Delete or Increment")
         return await self._write(listed, lease)
 
-    async def _write(self, changes: Sequence[Change], lease: Fence | None) -> Ack:
+    async def _write(self, changes: Sequence[Change], lease: Leased | None) -> Ack:
         rows = [_row(change) for change in changes]
         # A refusal would hit those that happened to go in the same batch, and send them again one by one.
         alone = len(rows) > 1 or any(not isinstance(each, Increment) and each.version is not None for each in changes)
-        token = 0 if lease is None else check_whole("the lease's token", lease.token, 1, OFFSET_MAX)
-        return await (await self._outbox.admit(self._lane, rows, None, alone, token))
+        return await (await self._outbox.admit(self._lane, rows, None, alone, fence_of(lease)))
 
 
 def _row(change: Change) -> Row:

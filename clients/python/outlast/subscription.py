@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from random import random
 from types import TracebackType
 from typing import Protocol, Self
 
 from outlast_protocol import Position, frames
+from outlast_protocol.session_frames import Attached
 
 from .backoff import Pace, delay_ms
 from .cursor import Receipt
@@ -22,6 +24,7 @@ from .errors import ConnectionLost, OutlastError, Resync, UnknownChannel, Violat
 from .link import Answer, Life, Link
 from .reading import Reading
 from .records import Record
+from .starts import Start
 
 CLOSE_TIMEOUT_S = 1.0
 
@@ -121,9 +124,12 @@ class Feed:
         if link is None:
             return
         if life is not None:
-            link.unroute(life.number)
-            link.request(lambda request: frames.Unsubscribe(request, life.number), _ignore)
+            self._unsubscribe(link, life)
         self._seats.leave(self, link)
+
+    def _unsubscribe(self, link: Link, life: Life) -> None:
+        link.unroute(life.number)
+        link.request(lambda request: frames.Unsubscribe(request, life.number), _ignore)
 
     # --- called by the link -------------------------------------------------------------------------------
 
@@ -172,10 +178,10 @@ class Feed:
         self._life = life
         start = self.reading.ask()
         credit = min(self._window_bytes, link.limits.get("credit_bytes", self._window_bytes))
-        link.request(
-            lambda request: frames.Subscribe(request, life.number, credit, *start, cursor=self.reading.asked_cursor),
-            self._subscribed,
-        )
+        link.request(partial(self._frame, life, credit, start), self._subscribed)
+
+    def _frame(self, life: Life, credit: int, start: Start, request: int) -> frames.Frame:
+        return frames.Subscribe(request, life.number, credit, *start, cursor=self.reading.asked_cursor)
 
     def _opened(self, answer: Answer) -> None:
         if isinstance(answer, OutlastError):
@@ -184,7 +190,7 @@ class Feed:
             self._subscribe()
 
     def _subscribed(self, answer: Answer) -> None:
-        if isinstance(answer, frames.Subscribed):
+        if isinstance(answer, frames.Subscribed | Attached):
             self._accept(answer)
             return
         self._life = None
@@ -194,7 +200,7 @@ class Feed:
         elif isinstance(answer, OutlastError):
             self._refused(answer)
 
-    def _accept(self, answer: frames.Subscribed) -> None:
+    def _accept(self, answer: frames.Subscribed | Attached) -> None:
         if self._life is None or self._link is None:
             return
         try:
@@ -228,14 +234,8 @@ class Feed:
             self._waiter.set_result(None)
 
 
-class Subscription:
-    """Iterate it for records; they are the channel's, in order, without holes, each once.
-
-    It begins with the first iteration, or on entering `async with`, which returns once the broker has
-    accepted it. Leaving the `async with` block, `close`, or dropping the object ends it.
-
-    What cannot be resumed raises Resync, or is given to `on_resync`. Iterating again goes on.
-    """
+class Stream:
+    """What follows a channel: a subscription, or an attachment. It has a feed, a place, an end, and says resyncs."""
 
     def __init__(self, feed: Feed, on_resync: Callable[[Resync], object] | None) -> None:
         self._feed = feed
@@ -244,7 +244,7 @@ class Subscription:
 
     @property
     def position(self) -> Position | None:
-        """Of the last record handed over, or where the subscription stands before its first.
+        """Up to here everything was handed over: store its text to go on behind it.
 
         None until the broker has accepted it, and between two lives of a deleted channel.
         """
@@ -256,47 +256,35 @@ class Subscription:
         return self._reading.buffered
 
     async def close(self) -> None:
-        """Ends the subscription; an iteration that waits ends, too. May be called twice."""
+        """Ends it; an iteration that waits ends, too. May be called twice."""
         self._feed.close()
 
-    async def __aenter__(self) -> Self:
+    async def _accepted(self) -> None:
+        """Returns once the broker has accepted it. Raises what it is refused with."""
         feed = self._feed
         feed.start()
         while not feed.subscribed and not feed.closed:
             if feed.failure is not None:
                 raise feed.failure
             await feed.changed()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Record:
-        record = self._reading.next_record()
-        return record if record is not None else await self._refill()
-
-    async def _refill(self) -> Record:
-        feed, reading = self._feed, self._reading
-        while not feed.closed:
-            feed.start()
-            try:
-                came = reading.advance()
-            except Violation as violation:
-                feed.broken(violation)
-                came = False
-            feed.grant()
-            if isinstance(came, Resync):
-                await self._say(came)
-            elif record := reading.next_record():
-                return record
-            elif not came:
-                await self._more()
-        raise StopAsyncIteration
+    async def _advance(self) -> bool:
+        """Makes the next records ready. False: nothing has come, now one can wait. Says a resync that has come."""
+        try:
+            came = self._reading.advance()
+        except Violation as violation:
+            self._feed.broken(violation)
+            came = False
+        self._feed.grant()
+        if isinstance(came, Resync):
+            await self._say(came)
+            return True
+        return came
 
     async def _more(self) -> None:
         if self._feed.failure is not None:
@@ -310,16 +298,56 @@ class Subscription:
         if inspect.isawaitable(outcome):
             await outcome
 
+    def __del__(self) -> None:
+        """A loop left by `break` drops it; the broker is told, from the loop's own thread."""
+        self._feed.release()
+
+
+class Subscription(Stream):
+    """Iterate it for records; they are the channel's, in order, each once, and none that is there is left out.
+
+    It begins with the first iteration, or on entering `async with`, which returns once the broker has
+    accepted it. Leaving the `async with` block, `close`, or dropping the object ends it.
+
+    What cannot be resumed raises Resync, or is given to `on_resync`. Iterating again goes on.
+    """
+
+    def __init__(self, feed: Feed, on_resync: Callable[[Resync], object] | None) -> None:
+        super().__init__(feed, on_resync)
+        # Set it to end the iteration there, or with that life of the channel. The record there may be one that is gone.
+        self.until: Position | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._accepted()
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Record:
+        record = self._reading.next_record() if self.until is None else None
+        return record if record is not None else await self._refill()
+
+    async def _refill(self) -> Record:
+        feed, reading = self._feed, self._reading
+        while not feed.closed and not self._is_over():
+            if record := reading.next_record():
+                return record
+            feed.start()
+            if not await self._advance() and not self._is_over():
+                await self._more()
+        raise StopAsyncIteration
+
+    def _is_over(self) -> bool:
+        until, position = self.until, self._reading.position
+        return until is not None and position is not None and (position.epoch != until.epoch or position >= until)
+
     async def acked(self) -> None:
         """Returns when everything acknowledged so far is on disk.
 
         Raises UnknownChannel when the channel was deleted, Closed when the subscription ended before.
         """
         raise RuntimeError('this subscription has no cursor: make it by channel.subscribe(cursor="...")')
-
-    def __del__(self) -> None:
-        """A loop left by `break` drops its subscription; the broker is told, from the loop's own thread."""
-        self._feed.release()
 
 
 class CursorSubscription(Subscription):
@@ -345,10 +373,7 @@ class CursorSubscription(Subscription):
     async def close(self) -> None:
         """Ends the subscription, once what was acknowledged is on disk, or after a second of trying."""
         self._ack_handed()
-        if not self._feed.closed and self._feed.failure is None:
-            with contextlib.suppress(TimeoutError, OutlastError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._receipt.acked()
+        await last_acks(self._feed, self._receipt)
         await super().close()
 
     async def __aexit__(
@@ -362,6 +387,14 @@ class CursorSubscription(Subscription):
         handed, self._handed = self._handed, None
         if handed is not None and self._auto:
             handed.ack()
+
+
+async def last_acks(feed: Feed, receipt: Receipt) -> None:
+    """Returns when what was acknowledged is on disk, or after a second of trying."""
+    if not feed.closed and feed.failure is None:
+        with contextlib.suppress(TimeoutError, OutlastError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await receipt.acked()
 
 
 def _ignore(answer: Answer) -> None:

@@ -56,7 +56,7 @@ def test_many_readers_of_the_same_are_told_the_same_text() -> None:
 
 def test_the_first_event_says_what_the_channel_is() -> None:
     row = ["k", 2, 1_700, "alice", 1, b"v"]
-    frame = f.Attached(1, 4, 9, EPOCH, 1, 9, [7], [row], "trimmed")
+    frame = f.Attached(1, 4, 9, EPOCH, 1, [7], [row], "trimmed")
     [resync, (name, id_, said)] = parsed(event_text.attached(frame))
     assert resync == ("resync", f"{AT}:4", {"reason": "trimmed", "position": f"{AT}:4"})
     assert (name, id_) == ("attached", f"{AT}:4")

@@ -77,8 +77,8 @@ class Visit:
         stage.call(lambda: self.door.connection_made(self.transport))
 
     def sends(self, *payloads: bytes) -> None:
-        for payload in payloads:
-            self.stage.call(lambda: self.door.data_received(frame(Opcode.BINARY, payload)))
+        data = b"".join(frame(Opcode.BINARY, payload) for payload in payloads)
+        self.stage.call(lambda: self.door.data_received(data))
 
     def said(self) -> list[tuple[Opcode, bytes]]:
         written, self.transport.written = self.transport.written, b""
