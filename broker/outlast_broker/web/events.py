@@ -74,7 +74,7 @@ class Stream:
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived = asyncio.Event()
         self._waiting: deque[Any] = deque()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._taken = 0
         self._number = self._epoch = self._after = 0
         self._caller = Caller(visit.engine, visit.client_id, self._hear)
 
@@ -140,9 +140,16 @@ class Stream:
                 await response.write(self._text_of(frame).encode())
                 self._waiting_bytes -= _size(frame)
                 if isinstance(frame, f.Deliver):
-                    self._caller.tell(f.Credit(self._number, DELIVER_HEAD_BYTES + len(frame.batches)))
+                    self._give_back(DELIVER_HEAD_BYTES + len(frame.batches))
                 elif _is_end(frame):
                     return
+
+    def _give_back(self, credit: int) -> None:
+        """Half of it at a time: a reader that keeps up costs few CREDITs, and never runs out."""
+        self._taken += credit
+        if self._taken >= CREDIT // 2:
+            self._caller.tell(f.Credit(self._number, self._taken))
+            self._taken = 0
 
     def _text_of(self, frame: Any) -> str:
         if isinstance(frame, f.Deliver):
