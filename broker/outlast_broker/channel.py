@@ -208,10 +208,11 @@ class Channel:
         """Moves the whole tail into chunks. The tail itself goes when `moved` says that this is on disk."""
         if not self.tail or self.dead:
             return None
-        self.chunks_version += 1
         groups = chunk.group_batches(self.tail)
         small = 0 < self.last_chunk_bytes <= MERGE_BYTES and sum(map(len, groups[0])) <= CHUNK_BYTES
         merge = self.last_chunk if small else 0
+        # Where nothing is joined, the chunks that are there stay as they are.
+        self.chunks_version += bool(merge)
         last_bytes = sum(map(len, groups[-1])) + chunk.HEAD_BYTES
         self.stored_bytes += sum(map(len, self.tail)) + chunk.HEAD_BYTES * (len(groups) - bool(merge))
         if len(groups) == 1 and merge:

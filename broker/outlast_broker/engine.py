@@ -85,7 +85,7 @@ class Engine:
         self.loop = loop
         self._failed = failed
         self._settling = Settling(config.journal_bytes, config.journal_age_ms)
-        self._folding = Folding(self, config.fold_after_ms)
+        self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
         self.group = Group()
@@ -187,7 +187,7 @@ class Engine:
             for kind in (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW):
                 rows |= self.log.rows(channel.number, kind)
             channel.session = Session(rows, partial(self._folded, channel), self._contents)
-            self._folding.note(channel)
+            self.folding.note(channel)
         return channel.session
 
     def _folded(self, channel: Channel, message: int) -> Growing | None:
@@ -295,7 +295,7 @@ class Engine:
         changes = session.judge_batch(batch, author, channel.assigned + 1, time_ms, channel.first)
         session.accept(changes)
         channel.perishes_ms = max(channel.perishes_ms, changes.perishes_ms)
-        self._folding.note(channel)
+        self.folding.note(channel)
 
     def _acknowledge(self, connection: ClientConnection, word: int, offset: int) -> None:
         group = self.group
@@ -391,7 +391,7 @@ class Engine:
                 self.group.trims.add(channel)
         kept = oldest[len(gone) :]
         due_ms = retention.due_ms(rule, kept[0].last_ms if kept else 0, self._active_ms(channel, now_ms))
-        due_ms = sooner(due_ms, self._folding.due_ms(channel, now_ms))
+        due_ms = sooner(due_ms, self.folding.due_ms(channel, now_ms))
         self._set_due(channel, group, due_ms, now_ms)
 
     def load(self, number: int) -> Channel | None:
@@ -542,20 +542,20 @@ class Engine:
                 self.group.trims.add(channel)
         if self.group.trims or self._settling.ripe(now_ms):
             self.wake()
-        self._folding.tick(now_ms)
+        self.folding.tick(now_ms)
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:
         """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
-        waits = any(group.names(channel) for group in groups) or self._folding.waits(channel)
+        waits = any(group.names(channel) for group in groups) or self.folding.waits(channel)
         idles = channel.retention(self.config.retention).idle_ttl_ms > 0
         return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:
         """After `when_idle`: stops the threads and closes the log."""
+        self.folding.stop()
         self.leasing.stop()
-        self._folding.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

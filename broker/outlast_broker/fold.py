@@ -67,9 +67,12 @@ def fold(run: bytes, sight: Sight, low: int = 0, high: int = _ALL) -> bytes:
     return folding.end()
 
 
+NOTHING = Sight({}, lambda growing: None, 0)
+
+
 def still(run: bytes, now_ms: int) -> bytes:
     """The run without what is over."""
-    return fold(run, Sight({}, lambda growing: None, now_ms))
+    return fold(run, NOTHING._replace(now_ms=now_ms))
 
 
 def passed_over(

@@ -15,7 +15,7 @@ from outlast_protocol.batch import spans
 from . import pages
 from .channel import Channel
 from .damage import Damaged
-from .fold import Sight, assemble, fold, folded_batch, given, passed_over, perishing, still
+from .fold import NOTHING, Sight, assemble, fold, folded_batch, given, passed_over, perishing, still
 from .log import Log
 from .pages import PAGE_BYTES, Cut
 from .session import Growing, Snapshot
@@ -109,9 +109,8 @@ def page_on(log: Log, seen: Seen, low: int, limit: int) -> Cut:
         if size >= PAGE_READ_BYTES or held >= PAGE_BYTES or count > limit:
             break
     cut = pages.forwards(parts, low, seen.through)
-    high = nth(offsets, limit) if count > limit else cut.high
-    high = min(high, cut.high)
-    return _cut(seen, low, high, pages.cut_through(cut.batches, low, high))
+    high = min(nth(offsets, limit) if count > limit else cut.high, cut.high)
+    return _cut(seen, low, high, _within(cut.batches, low, high))
 
 
 def page_last(log: Log, seen: Seen, last: int, limit: int) -> Cut:
@@ -212,7 +211,7 @@ def page_back(log: Log, seen: Seen, high: int, limit: int) -> Cut:
     if count > limit:
         low = nth(offsets, count - limit + 1)
     low = max(low, cut.low)
-    return _cut(seen, low, high, pages.cut_through(cut.batches, low, high))
+    return _cut(seen, low, high, _within(cut.batches, low, high))
 
 
 def after_last(log: Log, seen: Seen, limit: int) -> int:
@@ -315,6 +314,11 @@ def nth(offsets: Sequence[range], count: int) -> int:
             return each[count - 1]
         count -= len(each)
     raise IndexError("there are not so many records")
+
+
+def _within(run: bytes, low: int, high: int) -> bytes:
+    """What of a folded run is meant, and nothing more of a tile."""
+    return fold(run, NOTHING, low, high)
 
 
 def _cut(seen: Seen, low: int, high: int, batches: bytes) -> Cut:

@@ -62,6 +62,11 @@ class Folding:
         """Something of this channel may have to be folded, or erased, some time."""
         self._waiting[channel] = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a piece is being read."""
+        return self._turn is not None
+
     def waits(self, channel: Channel) -> bool:
         at_work = self._turn is not None and self._turn.channel is channel
         return at_work or channel in self._waiting or channel in self._ripe
@@ -75,7 +80,7 @@ class Folding:
 
     def tick(self, now_ms: int) -> None:
         """Looks at some of those that wait, and begins with what is ripe."""
-        if self._turn is not None:
+        if self.busy:
             return
         for channel in list(self._waiting)[:CHANNELS_PER_TICK]:
             del self._waiting[channel]
@@ -83,7 +88,7 @@ class Folding:
         self._next(now_ms)
 
     def _next(self, now_ms: int) -> None:
-        while self._ripe and self._turn is None:
+        while self._ripe and not self.busy:
             channel = next(iter(self._ripe))
             del self._ripe[channel]
             if channel.dead or channel.session is None:
@@ -102,7 +107,7 @@ class Folding:
         ways = (self._begin_sweep, self._begin_descent)
         for begin in reversed(ways) if session.sweep.had_turn else ways:
             begin(channel, session, now_ms)
-            if self._turn is not None:
+            if self.busy:
                 return True
         return False
 

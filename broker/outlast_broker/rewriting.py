@@ -14,7 +14,7 @@ from outlast_protocol.batch import spans
 from . import chunk, folded
 from .chunk import MERGE_BYTES, Chunk, group_batches
 from .damage import Damaged
-from .fold import Sight, fold, perishing
+from .fold import NOTHING, Sight, fold, perishing
 from .folded import Seen
 from .log import Log
 from .session import Growing
@@ -107,12 +107,9 @@ def _changed(found: list[Chunk], runs: list[bytes]) -> list[list[int]]:
 
 def _chunks(run: bytes) -> list[Chunk]:
     """The run as chunks, its tiles joined."""
-    tidy = fold(run, NOTHING_TO_FOLD)
+    tidy = fold(run, NOTHING)
     return [chunk.make(group) for group in group_batches([tidy[span.start : span.end] for span in spans(tidy)])]
 
 
 def stored_bytes(each: Chunk) -> int:
     return len(each.batches) + chunk.HEAD_BYTES
-
-
-NOTHING_TO_FOLD = Sight({}, lambda growing: None, 0)

@@ -209,7 +209,7 @@ class Session:
             for message, op, piece in changes.pieces:
                 self._grow(message, op, piece)
 
-    def recover(self, records: list[Record], lease: str) -> int:
+    def recover(self, records: list[Record], lease: str = "") -> int:
         """A batch from the journal, at start: it was judged before it got there. Returns what it is over at, or 0."""
         last = records[-1].offset
         if last <= self.through:
@@ -222,7 +222,7 @@ class Session:
 
     # --- who asks -----------------------------------------------------------------------------------------
 
-    def find(self, message: int, first: int) -> Growing | None:
+    def find(self, message: int, first: int = 1) -> Growing | None:
         """A message as accepted, wherever it is; `first` is the lowest offset that is kept."""
         return self.accepted.messages.get(message) or self.find_folded(message, first)
 

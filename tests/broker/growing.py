@@ -1,6 +1,6 @@
 """Growing messages, written shortly: rows of a batch, what publishes them, and what a run of the log says.
 
-number, first = said(alice, "room", opened("He"), grown(1, "llo"), closed(1))
+say(alice, number, opened("He"), grown(1, "llo"), closed(1))
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
+from outlast_broker.channel import Channel
+from outlast_broker.folded import Seen, see
+from outlast_broker.head import Head
+from outlast_broker.log import Log, Move
 from outlast_broker.session import Author, Contents, Growing, Session
 from outlast_protocol import ErrorCode, ProtocolError, Record
 from outlast_protocol.batch import LabelKey, encode_labelled, read_records, spans, stamp
 from outlast_protocol.frames import UNCONDITIONAL, Attach, Attached, Error, History, Message, Page, Publish, Published
 from outlast_protocol.operations import MessageState, Op, Operation
 
-from tests.broker.logs import BIRTH_MS
+from tests.broker.logs import BIRTH_MS, commit, create
 from tests.broker.stage import Actor, Stage
 
 TEXT = 1
@@ -186,3 +190,46 @@ def until_folded(stage: Stage, name: str, advance: Callable[[int], None], ticks:
         if not any(not each.is_open for each in session.durable.messages.values()):
             return
     raise AssertionError(f"the messages of {name!r} are not folded")
+
+
+# --- in a log alone ---------------------------------------------------------------------------------------
+
+
+class Kept:
+    """One channel's batches in a log without a broker: `chunks` of them stored, the rest in its tail."""
+
+    def __init__(self, log: Log, batches: Iterable[bytes], stored: int, per_chunk: int = 1) -> None:
+        all_of_them = list(batches)
+        self.log = log
+        self.number = create(log, "room")
+        self.last = last_of(all_of_them[-1])
+        chunked, tail = all_of_them[:stored], all_of_them[stored:]
+        groups = [chunked[at : at + per_chunk] for at in range(0, len(chunked), per_chunk)]
+        if groups:
+            commit(log, Move(self.number, groups, 0))
+        self.channel = Channel(self.number, Head("room", 7, BIRTH_MS, next=last_of(chunked[-1]) + 1 if chunked else 1))
+        self.channel.session = self.session = Session({}, {}.get, Contents(1 << 24))
+        for each in all_of_them:
+            self.session.recover(read_records(each))
+        for each in tail:
+            self.channel.recover(each)
+
+    def seen(self, low: int = 1, bytes_max: int | None = None, memory: bool = True, now_ms: int = BIRTH_MS) -> Seen:
+        """As the loop hands it over; without `memory` nothing of what messages hold is there."""
+        if not memory:
+            self.session.close()
+        snapshot = self.session.snapshot(self.channel.first, self.channel.last)
+        return see(self.channel, snapshot, low, now_ms, bytes_max)
+
+
+def last_of(batch: bytes) -> int:
+    return next(spans(batch)).last
+
+
+def batches_of(*batches: list[Row], step_ms: int = 1) -> list[bytes]:
+    """Stamped one after the other from offset 1 on, `step_ms` apart."""
+    found: list[bytes] = []
+    for index, rows in enumerate(batches):
+        offset = last_of(found[-1]) + 1 if found else 1
+        found.append(batch(offset, *rows, time_ms=BIRTH_MS + index * step_ms))
+    return found

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from outlast_broker.chunk import Chunk
+from outlast_broker.chunk import Chunk, make
 from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
-from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Log, Move
+from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Log, Move, Rewrite
+from outlast_protocol.tile import make_tile
 
-from tests.broker.logs import BIRTH_MS, Mark, batch, commit, create, entry, move, offsets, ranges, with_chunks
+from tests.broker.logs import BIRTH_MS, Mark, Row, batch, commit, create, entry, move, offsets, ranges, with_chunks
 
 ALL = 1 << 30
 NAMES = ["a", "ab", "abc", "b", "z", "ä", "ß", "日本", "日本語", "🦊", "a/b", "a:b", " "]
@@ -404,7 +405,101 @@ class Cursors:
         assert before == {"phone": Standing(1, 5)}
 
 
-class LogContract(Births, Journal, Moves, Reading, Cuts, Dues, Listing, Statistics, Cursors):
+class Rewrites:
+    def test_chunks_are_replaced_by_others(self, log: Log) -> None:
+        number, other = with_chunks(log, "a", 5), with_chunks(log, "b", 5)
+        together = Chunk(3, 8, BIRTH_MS, BIRTH_MS, batch(3, *"abcdef"))
+        commit(log, Rewrite(number, [3, 5, 7], [together]))
+        assert ranges(log.read(number, 1, ALL)) == [(1, 2), (3, 8), (9, 10)]
+        assert log.read(number, 3, 1) == [together]
+        assert len(log.read(other, 1, ALL)) == 5
+
+    def test_one_becomes_several(self, log: Log) -> None:
+        number = with_chunks(log, "a", 1, records=6)
+        commit(log, Rewrite(number, [1], [make([batch(1, *"abc")]), make([batch(4, *"def")])]))
+        assert ranges(log.read(number, 1, ALL)) == [(1, 3), (4, 6)]
+        assert log.read_back(number, 5) == log.read(number, 4, ALL)[0]
+
+    def test_a_move_of_the_same_commit_joins_what_was_rewritten(self, log: Log) -> None:
+        number = with_chunks(log, "a", 3)
+        rewrite = Rewrite(number, [3, 5], [make([batch(3, *"abcd")])])
+        commit(log, Move(number, [[batch(7, "x")]], 3), rewrite)
+        assert ranges(log.read(number, 1, ALL)) == [(1, 2), (3, 7)]
+
+    def test_a_cut_of_the_same_commit_sees_what_was_rewritten(self, log: Log) -> None:
+        number = with_chunks(log, "a", 4)
+        commit(log, Cut(number, 6), Rewrite(number, [1, 3], [make([batch(1, *"abcd")])]))
+        assert ranges(log.read(number, 1, ALL)) == [(5, 6), (7, 8)]
+
+    def test_tiles_are_read_and_found_like_batches(self, log: Log) -> None:
+        number = with_chunks(log, "a", 3)
+        tile = make_tile(1, 6, BIRTH_MS + 7, batch(2, "x"))
+        commit(log, Rewrite(number, [1, 3, 5], [make([tile])]))
+        for offset in range(1, 7):
+            assert ranges(log.read(number, offset, ALL)) == [(1, 6)]
+            assert log.read_back(number, offset) == log.read(number, 1, ALL)[0]
+        assert log.find_time(number, BIRTH_MS + 7) is not None and log.find_time(number, BIRTH_MS + 8) is None
+        assert [(each.first, each.last, each.last_ms) for each in log.oldest(number, 9)] == [(1, 6, BIRTH_MS + 7)]
+
+
+class Rows:
+    KEYS = (b"m\0\1", b"m\0\2", b"m\1", b"ma", b"s", b"s\xff", b"x", b"M")
+
+    def test_rows_are_read_back_one_by_one_and_by_prefix(self, log: Log) -> None:
+        number = create(log, "a")
+        commit(log, *[Row(number, key, b"value of " + key) for key in self.KEYS])
+        assert log.row(number, b"ma") == b"value of ma"
+        assert log.rows(number, b"") == {key: b"value of " + key for key in self.KEYS}
+        assert list(log.rows(number, b"m")) == [b"m\0\1", b"m\0\2", b"m\1", b"ma"]
+        assert list(log.rows(number, b"m", 2)) == [b"m\0\1", b"m\0\2"]
+        assert list(log.rows(number, b"")) == sorted(self.KEYS)
+
+    def test_what_was_never_written_is_not_there(self, log: Log) -> None:
+        number = create(log, "a")
+        assert log.row(number, b"m") is None and log.rows(number, b"") == {} == log.rows(99, b"")
+
+    def test_the_last_value_counts_and_an_erased_row_is_gone(self, log: Log) -> None:
+        number = create(log, "a")
+        commit(log, Row(number, b"k", b"1"), Row(number, b"l", b"1"))
+        commit(log, Row(number, b"k", b"2"), Row(number, b"l", None), Row(number, b"nobody", None))
+        assert log.rows(number, b"") == {b"k": b"2"}
+
+    def test_each_channel_has_its_own_and_number_zero_those_of_none(self, log: Log) -> None:
+        numbers = [0, *(create(log, name) for name in "ab"), 256, 2**32]
+        commit(log, *[Row(number, b"k", b"%d" % number) for number in numbers])
+        assert [log.rows(number, b"") for number in numbers] == [{b"k": b"%d" % number} for number in numbers]
+
+    def test_keys_and_values_may_be_as_long_as_they_come(self, log: Log) -> None:
+        number = create(log, "a")
+        commit(log, Row(number, b"k" * 256, b"v" * 1_100_000), Row(number, b"", b""))
+        assert log.row(number, b"k" * 256) == b"v" * 1_100_000 and log.row(number, b"") == b""
+
+    def test_they_go_with_their_channel(self, log: Log) -> None:
+        numbers = [create(log, name) for name in "abc"]
+        commit(log, *[Row(number, b"%05d" % at, b"x") for number in numbers for at in range(3)])
+        outcome = commit(log, Deletion(numbers[1], "b"))
+        while outcome.erasing:
+            outcome = commit(log)
+        assert [len(log.rows(number, b"")) for number in numbers] == [3, 0, 3]
+
+    def test_many_go_over_several_commits(self, log: Log) -> None:
+        number, other = create(log, "a"), create(log, "b")
+        commit(log, *[Row(number, b"%05d" % at, b"x") for at in range(10_000)], Row(other, b"k", b"v"))
+        outcome, commits = commit(log, Deletion(number, "a")), 1
+        while outcome.erasing:
+            outcome, commits = commit(log), commits + 1
+        assert log.rows(number, b"") == {} and log.row(other, b"k") == b"v"
+        assert commits < 6
+
+    def test_what_was_read_does_not_change(self, log: Log) -> None:
+        number = create(log, "a")
+        commit(log, Row(number, b"k", b"1"))
+        before = log.rows(number, b"")
+        commit(log, Row(number, b"k", b"2"))
+        assert before == {b"k": b"1"}
+
+
+class LogContract(Births, Journal, Moves, Reading, Cuts, Dues, Listing, Statistics, Cursors, Rewrites, Rows):
     """All of it, for a log that `opened` gives."""
 
     def opened(self) -> AbstractContextManager[Log]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from outlast_broker.chunk import Chunk
 from outlast_broker.cursor import Standing
 from outlast_broker.head import Head
 from outlast_broker.journal import Entry, entry_head
-from outlast_broker.log import Creation, Cut, Deletion, Due, Log, Move, Outcome, Work
+from outlast_broker.log import Creation, Cut, Deletion, Due, Log, Move, Outcome, Rewrite, Work
 from outlast_protocol import Data
 from outlast_protocol.batch import encode_batch, read_records, stamp
 
@@ -24,7 +24,15 @@ class Mark(NamedTuple):
     standing: Standing | None
 
 
-Part = Creation | Deletion | Entry | Move | Cut | Due | Mark | tuple[int, Head]
+class Row(NamedTuple):
+    """A row that is written, or erased."""
+
+    number: int
+    key: bytes
+    value: bytes | None
+
+
+Part = Creation | Deletion | Entry | Move | Rewrite | Cut | Due | Mark | Row | tuple[int, Head]
 
 
 def batch(offset: int, *datas: Data, time_ms: int = BIRTH_MS) -> bytes:
@@ -42,21 +50,25 @@ def commit(log: Log, *parts: Part, forget_journal: int = 0) -> Outcome:
     work.tidy = not parts
     work.forget_journal = forget_journal
     for part in parts:
-        if isinstance(part, Creation | Deletion):
-            work.births.append(part)
-        elif isinstance(part, Entry):
-            work.journal += (entry_head(*part[:4], part.lease), part.batch)
-        elif isinstance(part, Move):
-            work.moves.append(part)
-        elif isinstance(part, Cut):
-            work.cuts.append(part)
-        elif isinstance(part, Due):
-            work.dues.append(part)
-        elif isinstance(part, Mark):
-            work.cursors[part.number, part.cursor] = part.standing
-        else:
-            work.heads.append(part)
+        _add(work, part)
     return log.commit(work)
+
+
+def _add(work: Work, part: Part) -> None:
+    lists: dict[type, list[Any]] = {
+        Creation: work.births, Deletion: work.births, Move: work.moves, Rewrite: work.rewrites, Cut: work.cuts,
+        Due: work.dues,
+    }  # fmt: skip
+    if isinstance(part, Entry):
+        work.journal += (entry_head(*part[:4], part.lease), part.batch)
+    elif isinstance(part, Mark):
+        work.cursors[part.number, part.cursor] = part.standing
+    elif isinstance(part, Row):
+        work.rows[part.number, part.key] = part.value
+    elif type(part) in lists:
+        lists[type(part)].append(part)
+    else:
+        work.heads.append(part)  # type: ignore[arg-type]
 
 
 def create(log: Log, name: str, epoch: int = 7) -> int:

@@ -90,6 +90,10 @@ class HeldLog:
         self._wait_to_read()
         return self.kept.read(number, offset, bytes_max)
 
+    def read_back(self, number: int, offset: int) -> Any:
+        self._wait_to_read()
+        return self.kept.read_back(number, offset)
+
     def find_time(self, number: int, time_ms: int) -> Any:
         self._wait_to_read()
         return self.kept.find_time(number, time_ms)
@@ -349,6 +353,7 @@ class Stage:
     def tick(self) -> None:
         """What the server does once a second, and the commits that it causes."""
         self.call(lambda: self.engine.tick(clock.now_ms()))
+        self.until(lambda: not self.engine.folding.busy)
         self.idle()
 
     def settle(self, name: str) -> None:

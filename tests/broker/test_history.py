@@ -13,7 +13,10 @@ from outlast_protocol import ErrorCode
 from outlast_protocol.batch import read_records
 from outlast_protocol.frames import Error, History, Page, Published, Truncate
 
-from tests.broker.stage import Stage
+from tests.broker.growing import closed, grown, opened, plain, say, say_each, until_folded
+from tests.broker.growing import page as folded_page
+from tests.broker.logs import BIRTH_MS
+from tests.broker.stage import Actor, Stage, Time
 from tests.support.broker import Broker, RawClient, running_broker
 
 Staged = Callable[..., Stage]
@@ -190,12 +193,15 @@ def chunked(stage: Stage, count: int) -> tuple[Any, int]:
 @pytest.mark.parametrize(
     "asked", [{"after": 0}, {"start": "earliest"}, {"last": 99}, {"since_ms": 0}, {"backwards": True}, {"after": 2}]
 )
-def test_trimming_while_a_page_is_read_is_never_skipped_in_silence(staged: Staged, asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fold", [False, True])
+def test_trimming_while_a_page_is_read_is_never_skipped_in_silence(
+    staged: Staged, asked: dict[str, Any], fold: bool
+) -> None:
     stage = staged(journal_age_ms=0)
     alice, number = chunked(stage, 10)
     operator = stage.client("operator")
     stage.log.hold_reads()
-    alice.send(History(90, number, **asked))
+    alice.send(History(90, number, fold=fold, **asked))
     stage.turn()
     operator.result(Truncate(1, "room", 6))
     stage.log.go_on_reading()
@@ -207,6 +213,102 @@ def test_trimming_while_a_page_is_read_is_never_skipped_in_silence(staged: Stage
         assert isinstance(answer, Page)
         offsets = [each for each in held(answer) if answer.low <= each <= answer.high]
         assert offsets == list(range(answer.low, answer.high + 1)) and answer.high == 10
+
+
+# --- folded -----------------------------------------------------------------------------------------------
+
+
+def talk(stage: Stage, time: Time) -> tuple[Actor, int]:
+    """Message 2, closed at 6, among plain records 1, 3, 5 and 7: a batch each, ten ms apart."""
+    agent = stage.client("agent")
+    number = agent.open("room").number
+    for each in (plain("a"), opened("b"), plain("c"), grown(2, "d"), plain("e"), closed(2), plain("f")):
+        say(agent, number, each)
+        time.advance(10)
+    return agent, number
+
+
+@pytest.fixture(params=["tail", "chunks", "folded"])
+def talking(request: pytest.FixtureRequest, staged: Staged, time: Time) -> tuple[Actor, int]:
+    settings = {} if request.param == "tail" else {"journal_bytes": 1, "journal_age_ms": 0, "fold_after_ms": 1_000}
+    stage = staged(**settings)
+    agent, number = talk(stage, time)
+    if request.param != "tail":
+        stage.settle("room")
+    if request.param == "folded":
+        until_folded(stage, "room", time.advance)
+    return agent, number
+
+
+GIVEN = [1, 3, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("asked", "low", "high", "given"),
+    [
+        ({"start": "earliest"}, 1, 7, GIVEN),
+        ({"start": "earliest", "limit": 2}, 1, 3, [1, 3]),
+        ({"start": "earliest", "limit": 4}, 1, 6, [1, 3, 5, 6]),
+        ({"start": "latest"}, 8, 7, []),
+        ({"after": 3, "limit": 2}, 4, 6, [5, 6]),
+        ({"last": 2}, 6, 7, [6, 7]),
+        ({"last": 3, "limit": 1}, 5, 5, [5]),
+        ({"last": 99}, 1, 7, GIVEN),
+        ({"since_ms": BIRTH_MS + 25}, 4, 7, [5, 6, 7]),
+        ({"since_ms": BIRTH_MS + 40}, 5, 7, [5, 6, 7]),
+        ({"since_ms": BIRTH_MS + 51}, 7, 7, [7]),
+        ({"since_ms": BIRTH_MS + 61}, 8, 7, []),
+        ({"backwards": True}, 1, 7, GIVEN),
+        ({"backwards": True, "limit": 2}, 6, 7, [6, 7]),
+        ({"backwards": True, "limit": 3}, 5, 7, [5, 6, 7]),
+        ({"backwards": True, "limit": 2, "before": 6}, 3, 5, [3, 5]),
+        ({"backwards": True, "before": 1}, 1, 0, []),
+    ],
+)
+def test_what_a_folded_page_holds(
+    talking: tuple[Actor, int], asked: dict[str, Any], low: int, high: int, given: list[int]
+) -> None:
+    """`limit` and `last` count what is given; the message is at its place."""
+    agent, number = talking
+    answer = folded_page(agent, number, fold=True, **asked)
+    assert answer.high == high and held(answer) == given
+    assert answer.low <= (given[0] if given else low) and (answer.low == low or given)
+    data = {record.offset: record.data for record in read_records(answer.batches)}
+    assert data.get(6, b"bd") == b"bd"
+
+
+@pytest.mark.parametrize("since_ms", [0, 20, 25, 40, 51, 60, 61])
+def test_a_time_is_found_in_what_was_folded(talking: tuple[Actor, int], since_ms: int) -> None:
+    """Exactly the records whose time it is or later, of those that are left."""
+    agent, number = talking
+    there = read_records(folded_page(agent, number, start="earliest").batches)
+    answer = folded_page(agent, number, since_ms=BIRTH_MS + since_ms)
+    found = [offset for offset in held(answer) if offset >= answer.low]
+    assert found == [record.offset for record in there if record.time_ms >= BIRTH_MS + since_ms]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_folded_pages_follow_each_other(talking: tuple[Actor, int], backwards: bool, limit: int) -> None:
+    agent, number = talking
+    found: list[int] = []
+    after, before = 0, 8
+    while after < 7 and before > 1:
+        asked = {"backwards": True, "before": before} if backwards else {"after": after}
+        answer = folded_page(agent, number, limit=limit, fold=True, **asked)
+        found = held(answer) + found if backwards else found + held(answer)
+        after, before = (0, answer.low) if backwards else (answer.high, 8)
+    assert found == GIVEN
+
+
+def test_a_small_page_is_not_a_large_answer(staged: Staged) -> None:
+    stage = staged()
+    agent = stage.client("agent")
+    number = agent.open("room").number
+    say_each(agent, number, opened("x"), *[plain("y" * 50_000)] * 20)
+    for asked in ({"start": "earliest"}, {"backwards": True}):
+        answer = folded_page(agent, number, limit=2, fold=True, **asked)
+        assert len(held(answer)) == 2 and len(answer.batches) < 110_000
 
 
 class Torn(MemoryLog):

@@ -8,7 +8,7 @@ was told of everything when it was accepted.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,22 @@ from outlast_broker import channel, chunk, clock, feeder, fold, folded, rewritin
 from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.log import Log
 from outlast_broker.memory_log import MemoryLog
-from outlast_protocol import ErrorCode, Record
-from outlast_protocol.batch import encode_labelled, read_records, spans
+from outlast_protocol import Record
+from outlast_protocol.batch import encode_labelled, read_records
 from outlast_protocol.frames import (
     UNCONDITIONAL,
-    Attach,
-    Attached,
-    Deliver,
-    Error,
     History,
     Message,
     Page,
     Publish,
     Published,
-    Resync,
     Truncate,
 )
 from outlast_protocol.operations import MessageState, Op, Operation
 
 from tests.broker.stage import Actor, Stage, Time
 from tests.support.bounds import FACTOR, seeded_random
-from tests.support.knowledge import Knowledge, Told
+from tests.support.knowledge import Knowledge, Reader, Told
 
 STEPS = 100
 RUNS = 5
@@ -53,63 +48,6 @@ SMALL: dict[Any, dict[str, int]] = {
     channel: {"CHUNK_BYTES": 400, "MERGE_BYTES": 100},
     stretches: {"OFFSETS_MIN": 2},
 }
-
-
-class Reader:
-    """Attaches, and hears what comes until it is asked what it knows."""
-
-    def __init__(self, actor: Actor, number: int, raw: bool, **start: Any) -> None:
-        self.actor = actor
-        self.knowledge = Knowledge()
-        self.raw = raw
-        self.reached = 0
-        # Retention has passed it: it was told, and has missed something.
-        self.overtaken = False
-        # Messages that were closed before its beginning: it hears of what is done to them, and not what they were.
-        self.over: set[int] = set()
-        frame = Attach(actor.request(), number, 1 << 30, raw=raw, presence=False, **start)
-        actor.send(frame)
-        attached = actor.expect(Attached)
-        self.after = self.reached = attached.after
-        self.through = attached.through
-        self.knowledge.state = {key: (version, encoding, data) for key, version, _, _, encoding, data in attached.state}
-        self.knowledge.state_through = attached.through
-        for message in attached.messages:
-            self._fetch(number, message)
-
-    def _fetch(self, number: int, message: int) -> None:
-        """An open message that the history will not have."""
-        request = self.actor.request()
-        self.actor.send(Message(request, number, message))
-        self._until(lambda frame: getattr(frame, "request", None) == request)
-
-    def catch_up(self, last: int) -> None:
-        while self.reached < last:
-            self._until(lambda frame: isinstance(frame, Deliver | Resync))
-
-    def _until(self, wanted: Callable[[Any], bool]) -> None:
-        while True:
-            frame: Any = self.actor.expect(object)
-            if isinstance(frame, Deliver):
-                self._delivered(frame.batches)
-            elif isinstance(frame, Resync):
-                assert frame.reason == "trimmed" and frame.after > self.reached
-                self.reached, self.overtaken = frame.after, True
-            elif isinstance(frame, Page):
-                for record in read_records(frame.batches):
-                    self.knowledge.hear(record)
-            else:
-                assert isinstance(frame, Error) and frame.code == ErrorCode.UNKNOWN_MESSAGE, frame
-            if wanted(frame):
-                return
-
-    def _delivered(self, batches: bytes) -> None:
-        for span in spans(batches):
-            assert span.offset <= self.reached + 1, f"{span.offset} came after {self.reached}"
-            for record in read_records(batches[span.start : span.end]):
-                if record.offset > self.reached:
-                    self.knowledge.hear(record)
-            self.reached = max(self.reached, span.last)
 
 
 class World:

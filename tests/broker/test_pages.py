@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outlast_broker import pages
 from outlast_broker.channel import Channel
+from outlast_broker.chunk import Chunk, make
 from outlast_broker.damage import Damaged
 from outlast_broker.head import Head
+from outlast_broker.log import Rewrite
 from outlast_broker.memory_log import MemoryLog
 from outlast_broker.pages import PAGE_BYTES, Cut, Start
 from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol.batch import read_records
+from outlast_protocol.batch import read_records, spans
 from outlast_protocol.frames import History, Page, Subscribe, encode
+from outlast_protocol.tile import make_tile
 
 from tests.broker.logs import batch, commit, move, with_chunks
 from tests.support.bounds import bounded
@@ -182,6 +185,34 @@ def test_a_batch_is_never_split() -> None:
     batches = run_of([(5, 1)], 1)
     assert pages.forwards(batches, 2, 3) == Cut(2, 3, batches[0])
     assert pages.backwards(batches, 2, 3) == Cut(2, 3, batches[0])
+
+
+# --- tiles ------------------------------------------------------------------------------------------------
+
+
+def test_a_time_is_found_inside_of_a_tile() -> None:
+    """Tiles bear the time of their last offset; what they hold has times of its own."""
+    inner = batch(3, "a", time_ms=30) + batch(6, "b", time_ms=60)
+    run = batch(1, "x", time_ms=10) + make_tile(2, 8, 80, inner) + batch(9, "y", time_ms=90)
+    asked = {10: 0, 11: 2, 30: 2, 31: 5, 60: 5, 61: 8, 80: 8, 81: 8, 90: 8}
+    assert {time_ms: pages.after_time(run, time_ms) for time_ms in asked} == asked
+
+
+class Rewritten(MemoryLog):
+    """A log whose last two chunks become one tile between two reads of them."""
+
+    def read_back(self, number: int, offset: int) -> Chunk | None:
+        found = super().read_back(number, offset)
+        if found is not None and (found.first, found.last) == (5, 6):
+            commit(self, Rewrite(number, [3, 5], [make([make_tile(3, 6, 7, batch(4, "x", time_ms=7))])]))
+        return found
+
+
+def test_a_store_that_is_folded_while_a_page_is_read_gives_nothing_twice() -> None:
+    log = Rewritten()
+    number = with_chunks(log, "a", 3)
+    run = b"".join(pages.read_back(log, number, 1, 6))
+    assert [(span.offset, span.last) for span in spans(run)] == [(1, 2), (3, 6)]
 
 
 # --- reading for a page -----------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from outlast_protocol import Record
+from outlast_protocol import ErrorCode, Record
+from outlast_protocol.batch import read_records, spans
+from outlast_protocol.frames import Attach, Attached, Deliver, Error, Message, Page, Resync
 from outlast_protocol.operations import MessageState, Op, Operation
 
 JSON = 2
@@ -85,3 +88,63 @@ def grown(known: Told, operation: Operation, record: Record) -> Told:
         case Op.REOPEN:
             return known._replace(state=MessageState.OPEN)
     raise AssertionError(f"{operation.op.name} grows no message")
+
+
+class Reader:
+    """Attaches, and hears what comes until it is asked what it knows. `client` is an Actor or a RawClient.
+
+    What comes must be dense: a record where another is due fails the test.
+    """
+
+    def __init__(self, client: Any, number: int, raw: bool = False, **start: Any) -> None:
+        self.client = client
+        self.knowledge = Knowledge()
+        self.raw = raw
+        self.reached = 0
+        # Retention has passed it: it was told, and has missed something.
+        self.overtaken = False
+        # Messages that were closed before its beginning: it hears of what is done to them, and not what they were.
+        self.over: set[int] = set()
+        frame = Attach(client.request(), number, 1 << 30, raw=raw, presence=False, **start)
+        client.send(frame)
+        attached = client.expect(Attached)
+        self.after = self.reached = attached.after
+        self.through = attached.through
+        self.knowledge.state = {key: (version, encoding, data) for key, version, _, _, encoding, data in attached.state}
+        self.knowledge.state_through = attached.through
+        for message in attached.messages:
+            self._fetch(number, message)
+
+    def _fetch(self, number: int, message: int) -> None:
+        """An open message that the history will not have."""
+        request = self.client.request()
+        self.client.send(Message(request, number, message))
+        self._until(lambda frame: getattr(frame, "request", None) == request)
+
+    def catch_up(self, last: int) -> None:
+        while self.reached < last:
+            self._until(lambda frame: isinstance(frame, Deliver | Resync))
+
+    def _until(self, wanted: Callable[[Any], bool]) -> None:
+        while True:
+            frame: Any = self.client.expect(object)
+            if isinstance(frame, Deliver):
+                self._delivered(frame.batches)
+            elif isinstance(frame, Resync):
+                assert frame.reason == "trimmed" and frame.after > self.reached
+                self.reached, self.overtaken = frame.after, True
+            elif isinstance(frame, Page):
+                for record in read_records(frame.batches):
+                    self.knowledge.hear(record)
+            else:
+                assert isinstance(frame, Error) and frame.code == ErrorCode.UNKNOWN_MESSAGE, frame
+            if wanted(frame):
+                return
+
+    def _delivered(self, batches: bytes) -> None:
+        for span in spans(batches):
+            assert span.offset <= self.reached + 1, f"{span.offset} came after {self.reached}"
+            for record in read_records(batches[span.start : span.end]):
+                if record.offset > self.reached:
+                    self.knowledge.hear(record)
+            self.reached = max(self.reached, span.last)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from outlast_protocol import ErrorCode
 from outlast_protocol.batch import read_records
@@ -156,11 +157,16 @@ class Keeper:
             self.first = client.result(Truncate(client.request(), self.channel, self.asked))["first"]
 
 
-Role = Writer | Watcher | Keeper
+class Role(Protocol):
+    """Does its work on one connection until that is gone. One with a `producer` says so in its HELLO."""
+
+    name: str
+
+    def run(self, client: RawClient) -> None: ...
 
 
 @contextmanager
-def working(broker: BrokerProcess, roles: list[Role]) -> Iterator[None]:
+def working(broker: BrokerProcess, roles: Sequence[Role]) -> Iterator[None]:
     """All roles at once, each on a thread, until the broker is dead; raises what went wrong with any of them."""
     failures: list[BaseException] = []
     threads = [threading.Thread(target=_live, args=(role, broker, failures), name=role.name) for role in roles]
@@ -179,8 +185,7 @@ def working(broker: BrokerProcess, roles: list[Role]) -> Iterator[None]:
 
 def _live(role: Role, broker: BrokerProcess, failures: list[BaseException]) -> None:
     try:
-        producer = role.producer if isinstance(role, Writer) else None
-        client = broker.client(role.name, producer)
+        client = broker.client(role.name, getattr(role, "producer", None))
         with closing(client):
             role.run(client)
     except GONE:

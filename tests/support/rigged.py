@@ -4,6 +4,7 @@ KNOBS is a folder; what lies in it when the process starts is rigged, and the fi
 
     free_bytes       what the data folder says is free
     clock_shift_ms   how far the broker's clock is off
+    tick_ms          how often the broker looks after things
     die              "before N" or "after N": SIGKILL around the Nth commit that has records in it
     disk             "TARGET FILES [heals]": at SIGUSR1 the files of the store become TARGET, which refuses to write
                      (/dev/full) or to sync (/dev/null). FILES: "pages", "meta" or "pages+meta"; never "meta" with
@@ -21,7 +22,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from outlast_broker import clock
+from outlast_broker import clock, server
 from outlast_broker.config import Config
 from outlast_broker.folder import DataFolder
 from outlast_broker.lmdb_log import LmdbLog
@@ -37,6 +38,8 @@ def rig(knobs: Path, data: Path) -> None:
     if (knobs / "clock_shift_ms").exists():
         real_ms = clock.now_ms
         clock.now_ms = lambda: real_ms() + _number(knobs / "clock_shift_ms")
+    if (knobs / "tick_ms").exists():
+        server.TICK_S = _number(knobs / "tick_ms") / 1000
     if (knobs / "die").exists():
         when, count = (knobs / "die").read_text().split()
         _die_around_commit(when, int(count))
