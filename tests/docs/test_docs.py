@@ -97,6 +97,8 @@ def names_in_the_source() -> set[str]:
                     found.add(node.arg)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.add(node.id)
+                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
     return found
 
 
