@@ -29,6 +29,7 @@ from .session import Session
 if TYPE_CHECKING:
     from .attendance import Attendance
     from .subscription import Subscription
+    from .web.idempotency import Keys
 
 
 class Channel:
@@ -36,9 +37,9 @@ class Channel:
 
     __slots__ = (
         "active_ms", "assigned", "assigned_ms", "attendance", "chunks_version", "claims", "created_ms", "cursors",
-        "dead", "due_ms", "durable", "epoch", "first", "last", "last_chunk", "last_chunk_bytes", "last_ms",
-        "leases", "live", "name", "number", "own_retention", "perishes_ms", "producers", "readers", "session",
-        "stored", "stored_bytes", "tail", "tail_firsts", "users",
+        "dead", "due_ms", "durable", "epoch", "first", "keys", "last", "last_chunk", "last_chunk_bytes",
+        "last_ms", "leases", "live", "name", "number", "own_retention", "perishes_ms", "producers", "readers",
+        "session", "stored", "stored_bytes", "tail", "tail_firsts", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head) -> None:
@@ -64,6 +65,8 @@ class Channel:
         # Loaded when somebody first asks for one.
         self.cursors: Cursors | None = None
         self.claims: Claims | None = None
+        # Loaded when somebody first publishes under a key.
+        self.keys: Keys | None = None
         # Made when somebody first enters or watches.
         self.attendance: Attendance | None = None
         # Loaded with the first operation, or when somebody asks what the channel is.

@@ -37,3 +37,5 @@ class Config:
     hello_timeout_ms: int = 5_000
     drain_ms: int = 5_000
     come_back_ms: int = 500
+    # Of whose pages browsers may come here, beside the broker's own: origins, or "*" for all.
+    allow_origins: tuple[str, ...] = ()

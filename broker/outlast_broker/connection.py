@@ -223,6 +223,11 @@ class ClientConnection:
         """Whether what came breaks the rules of framing: the connection is about to end."""
         return self._protocol.failure is not None
 
+    @property
+    def within_frame(self) -> bool:
+        """Whether what came ends inside a frame."""
+        return self._protocol.within_frame
+
     def greet(self, welcome: f.Welcome, producer: tuple[int, int] | None) -> None:
         self.client = welcome.client_id.encode()
         self.producer = producer

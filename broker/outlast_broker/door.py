@@ -1,7 +1,7 @@
 """The native door: sockets of TCP and Unix listeners, joined to the broker's end of the protocol.
 
-Other doors (WebSocket, HTTP) will join here: the first bytes that a socket brings tell them apart, and
-whatever gives a ClientConnection its bytes and a Wire to write to is a door.
+Whatever gives a ClientConnection its bytes and a Wire to write to is a door; which one a socket has come to,
+front_door.py finds out.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class NativeDoor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        _bound_kernel_buffer(transport.get_extra_info("socket"))
+        bound_buffers(transport)
         self._connection = ClientConnection(self._engine, transport, clock.steady_ms())
         self._entered(self._connection)
 
@@ -57,7 +56,10 @@ class NativeDoor(asyncio.Protocol):
         self._left(self._connection)
 
 
-def _bound_kernel_buffer(sock: socket.socket) -> None:
+def bound_buffers(transport: asyncio.Transport) -> None:
+    """What one socket may hold, here and in the kernel."""
+    transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+    sock: socket.socket = transport.get_extra_info("socket")
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)

@@ -24,9 +24,11 @@ from .damage import Damaged
 from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
+from .front_door import FrontDoor
 from .lmdb_log import LmdbLog
 from .log import Log
 from .memory_log import MemoryLog
+from .web.site import Site
 
 logger = logging.getLogger("outlast")
 
@@ -49,6 +51,7 @@ class Server:
         self._ready = ready
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
+        self._arrivals: set[FrontDoor] = set()
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
@@ -56,6 +59,7 @@ class Server:
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
         self._engine: Engine
+        self._site: Site | None = None
 
     async def run(self) -> None:
         self._ending = asyncio.get_running_loop().create_future()
@@ -84,6 +88,7 @@ class Server:
         loop = asyncio.get_running_loop()
         started_ms = clock.steady_ms()
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
+        self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
         # What was loaded lives long and the hot path makes no cycles: the collector looks once a second
         # at what is young instead of after every few hundred frames, and rarely at everything.
@@ -121,7 +126,11 @@ class Server:
         self._servers.append(server)
         return address
 
-    def _door(self) -> NativeDoor:
+    def _door(self) -> FrontDoor:
+        assert self._site is not None, "the store is opened before anybody is let in"
+        return FrontDoor(self._native_door, self._site.door, self._arrivals)
+
+    def _native_door(self) -> NativeDoor:
         return NativeDoor(self._engine, self._connections.add, self._connections.discard)
 
     # --- once a second ------------------------------------------------------------------------------------
@@ -136,6 +145,8 @@ class Server:
         for connection in list(self._connections):
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
+        for arrival in list(self._arrivals):
+            arrival.tick(now_ms, self._config.hello_timeout_ms)
         self._watch_disk()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
@@ -174,6 +185,7 @@ class Server:
         # 4. Let the clients close their connections, once what was written to them has gone out.
         for connection in list(self._connections):
             connection.finish()
+        self._close_others()
         await self._empty()
         # 5. Close the store.
         self._engine.close()
@@ -188,12 +200,28 @@ class Server:
     async def _empty(self) -> None:
         """Those who do not read what is left for them are not waited for longer than the drain time."""
         deadline_ms = clock.steady_ms() + self._config.drain_ms
-        while self._connections and clock.steady_ms() < deadline_ms:
+        while self._crowded and clock.steady_ms() < deadline_ms:
             await asyncio.sleep(0.005)
+        self._abort_all()
+        while self._crowded:
+            await asyncio.sleep(0)
+
+    @property
+    def _crowded(self) -> bool:
+        return bool(self._connections) or (self._site is not None and not self._site.empty)
+
+    def _close_others(self) -> None:
+        """Those who never said what they want, and HTTP."""
+        for arrival in list(self._arrivals):
+            arrival.close()
+        if self._site is not None:
+            self._site.leave()
+
+    def _abort_all(self) -> None:
         for connection in list(self._connections):
             connection.abort()
-        while self._connections:
-            await asyncio.sleep(0)
+        if self._site is not None:
+            self._site.abort()
 
     def _fail(self, error: Exception) -> None:
         logger.critical("the store failed, stopping at once: %s", error)
@@ -205,8 +233,9 @@ class Server:
         gc.enable()
         for server in self._servers:
             server.close()
-        for connection in list(self._connections):
-            connection.abort()
+        for arrival in list(self._arrivals):
+            arrival.close()
+        self._abort_all()
         for path in self._socket_files:
             with contextlib.suppress(OSError):
                 os.unlink(path)

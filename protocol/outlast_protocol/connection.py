@@ -91,6 +91,11 @@ class Connection:
             self.state = State.FAILED
         return frames
 
+    @property
+    def within_frame(self) -> bool:
+        """Whether the beginning of a frame waits for its rest."""
+        return bool(self._waiting)
+
     def send(self, frame: Frame) -> bytes:
         """The bytes of `frame`, which must be ours to send in this state."""
         self._check(type(frame), self.role)

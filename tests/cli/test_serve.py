@@ -56,6 +56,14 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.disk_reserve_bytes, config.drain_ms) == (1 << 30, 10_000)
 
 
+def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from(monkeypatch, "--allow-origin", "https://a.example", "--allow-origin", "*")
+    assert config.allow_origins == ("https://a.example", "*")
+    assert config_from(monkeypatch, OUTLAST_ALLOW_ORIGIN="http://a http://b").allow_origins == ("http://a", "http://b")
+    refused = CliRunner().invoke(root, ["serve", "--allow-origin", "a.example"])
+    assert refused.exit_code == Exit.USAGE and "https://HOST" in refused.output
+
+
 def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_from(
         monkeypatch, OUTLAST_LISTEN="127.0.0.1:1 [::1]:2", OUTLAST_MEMORY="1", OUTLAST_RETAIN_AGE="1h", OUTLAST_DATA="x"

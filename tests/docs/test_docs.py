@@ -6,6 +6,7 @@ import ast
 import asyncio
 import contextlib
 import io
+import json
 import re
 from dataclasses import fields
 from types import CodeType
@@ -16,6 +17,12 @@ import outlast
 import pytest
 from outlast_broker.config import Config
 from outlast_broker.lmdb_log import FORMAT
+from outlast_broker.web.idempotency import KEYS_MAX
+from outlast_broker.web.problem import STATUS
+from outlast_broker.web.reading import RECORDS_MAX
+from outlast_broker.web.routes import ROUTES
+from outlast_broker.web.site import HEADERS_MAX, LINE_BYTES_MAX
+from outlast_broker.web.visit import BODY_BYTES_MAX
 from outlast_cli.exits import MEANINGS
 from outlast_cli.serve import serve
 from outlast_protocol import limits
@@ -27,6 +34,7 @@ from tests.support.tree import ROOT, files, links, syntax, table
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -89,6 +97,8 @@ def names_in_the_source() -> set[str]:
                     found.add(node.arg)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.add(node.id)
+                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
     return found
 
 
@@ -170,6 +180,11 @@ def test_the_limits_that_people_meet_are_the_protocols() -> None:
         limits.CLAIM_RESULT_BYTES_MAX,
         limits.MEMBERS_MAX,
         limits.MEMBER_DATA_BYTES_MAX,
+        BODY_BYTES_MAX,
+        RECORDS_MAX,
+        LINE_BYTES_MAX,
+        HEADERS_MAX,
+        KEYS_MAX,
     ]
 
 
@@ -183,3 +198,21 @@ def test_the_store_format_is_the_codes() -> None:
 def test_every_bound_that_can_be_set_is_in_the_architecture() -> None:
     bounds = {field.name for field in fields(Config) if field.name.endswith(("_bytes", "_per_connection"))}
     assert bounds <= set(re.findall(r"`(\w+)`", ARCHITECTURE))
+
+
+# --- docs/http.md -----------------------------------------------------------------------------------------
+
+
+def test_the_table_of_paths_is_the_brokers() -> None:
+    rows = table(HTTP, "method", "path", "parameters in the query")
+    coded = [[route.method, route.path, ", ".join(route.queries)] for route in ROUTES]
+    assert [[plain(cell) for cell in row] for row in rows] == coded
+
+
+def test_the_table_of_statuses_is_the_brokers() -> None:
+    stated = {code: int(status) for status, codes in table(HTTP, "status", "codes") for code in codes.split(", ")}
+    assert stated == {code.name.lower(): status for code, status in STATUS.items()}
+
+
+def test_what_is_shown_in_json_is_json() -> None:
+    assert [json.loads(block) for block in blocks(HTTP, "json")]

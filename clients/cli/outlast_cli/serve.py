@@ -49,6 +49,8 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--retain-records", "records", click.IntRange(0), 0, "Keep so many records per channel. 0: all.")
 @_option("--retain-bytes", "bytes", SIZE, "0", "Keep about so many bytes per channel. 0: all.")
 @_option("--idle-ttl", "idle_ttl_ms", DURATION, "0", "Delete channels that nobody used for so long. 0: never.")
+@_option("--allow-origin", "allow_origins", str, _DEFAULT.allow_origins, "Lets pages of this origin come here out of a "
+         "browser, as https://app.example.org, or * for all. Repeat it for more.", multiple=True)  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
          is_flag=True)  # fmt: skip
 @_size("--reader-buffer", "reader_buffer_bytes", "What one reader's socket may hold before it is served from the log.")
@@ -72,6 +74,7 @@ def serve(listen: Sequence[str], data: Path, memory: bool, insecure: bool, log_l
     on this machine only, unless --insecure-no-auth is given.
     """
     check_listen(listen, insecure)
+    check_origins(fields["allow_origins"])
     if memory:
         _refuse_data_with_memory()
     config = make_config(tuple(listen), None if memory else data, fields)
@@ -84,6 +87,7 @@ def serve(listen: Sequence[str], data: Path, memory: bool, insecure: bool, log_l
 def make_config(listen: tuple[str, ...], data: Path | None, fields: dict[str, Any]) -> Config:
     """`fields` hold those of Config and of Retention, by their names."""
     retention = {name: fields.pop(name) for name in Retention.__dataclass_fields__}
+    fields["allow_origins"] = tuple(fields["allow_origins"])
     return Config(listen=listen, data=data, retention=Retention(**retention), **fields)
 
 
@@ -100,6 +104,17 @@ def check_listen(listen: Sequence[str], insecure: bool) -> None:
                 "could read, write and delete everything. Listen on 127.0.0.1 or unix:PATH and put a tunnel in front, "
                 "or accept that with --insecure-no-auth."
             )
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    """Raises UsageError for what no browser would call an origin."""
+    from outlast_broker.web.origins import check_origin
+
+    for text in origins:
+        try:
+            check_origin(text)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
 
 def is_private(address: Address) -> bool:

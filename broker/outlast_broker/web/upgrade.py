@@ -1,0 +1,51 @@
+"""The handshake that makes a WebSocket of a request (RFC 6455, 4.2). Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from hashlib import sha1
+
+from .problem import Problem
+
+SUBPROTOCOL = "outlast.v1"
+_VERSION = "13"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def accept(headers: Mapping[str, str]) -> bytes:
+    """The answer that switches protocols. Raises Problem: 400 or 426. `headers` are looked up in any case."""
+    if "websocket" not in _tokens(headers, "Upgrade") or "upgrade" not in _tokens(headers, "Connection"):
+        raise _upgrade_needed("this path speaks WebSocket")
+    if headers.get("Sec-WebSocket-Version", "").strip() != _VERSION:
+        raise _upgrade_needed("this broker speaks WebSocket version 13")
+    key = headers.get("Sec-WebSocket-Key", "").strip()
+    if not _is_key(key):
+        raise Problem(400, "bad_handshake", "Sec-WebSocket-Key is 16 bytes in base64")
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {base64.b64encode(sha1(key.encode() + _GUID).digest()).decode()}",
+    ]
+    if SUBPROTOCOL in _tokens(headers, "Sec-WebSocket-Protocol"):
+        lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _tokens(headers: Mapping[str, str], name: str) -> list[str]:
+    return [token.strip().lower() for token in headers.get(name, "").split(",")]
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _upgrade_needed(text: str) -> Problem:
+    problem = Problem(426, "upgrade_required", text, "ask with Connection: Upgrade and Upgrade: websocket")
+    problem.headers |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": _VERSION}
+    return problem
