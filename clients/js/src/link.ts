@@ -394,7 +394,8 @@ export class Link {
     const limits: Record<string, number> = welcome["limits"];
     this.limits = limits;
     this.clientId = welcome["client_id"];
-    this.batchBytes = Math.min(limits["batch_bytes"] ?? Infinity, (limits["frame_bytes"] ?? Infinity) - PUBLISH_HEAD_BYTES, BATCH_BYTES_MAX);
+    wire.messageBytes = Math.min(limits["frame_bytes"] ?? Infinity, wire.messageBytes);
+    this.batchBytes = Math.min(limits["batch_bytes"] ?? Infinity, wire.messageBytes - PUBLISH_HEAD_BYTES, BATCH_BYTES_MAX);
     this.batchRecords = Math.min(limits["batch_records"] ?? Infinity, BATCH_RECORDS_MAX);
     this.isOpen = this.wasOpen = true;
     wire.open(welcome["heartbeat_ms"]);

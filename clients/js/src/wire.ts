@@ -6,6 +6,7 @@ import type { Frame } from "./protocol/frames.js";
 import { joined } from "./protocol/words.js";
 import type { Dial, Transport } from "./transport.js";
 
+const FRAME_BYTES_MAX = 1_048_576;
 const DIAL_TIMEOUT_MS = 10_000;
 const GREETING_TIMEOUT_MS = 5_000;
 const PROBE_TIMEOUT_MS = 3_000;
@@ -20,6 +21,8 @@ export class Wire {
   /** Why it ended, or is about to. */
   failure: OutlastError | null = null;
   isGone = false;
+  /** What goes out at once has so many bytes at most: over WebSocket it is one message (PROTOCOL.md 3.6). */
+  messageBytes = FRAME_BYTES_MAX;
   readonly #owner: Owner;
   readonly #hello: Frame;
   readonly #codec = new Connection("client");
@@ -83,7 +86,17 @@ export class Wire {
     this.#out = [];
     if (!out.length || this.isGone || !this.#transport) return;
     this.#sentMs = performance.now();
-    this.#transport.send(joined(out));
+    let first = 0;
+    let bytes = 0;
+    out.forEach(({ length }, at) => {
+      if (bytes && bytes + length > this.messageBytes) {
+        this.#transport!.send(joined(out.slice(first, at)));
+        first = at;
+        bytes = 0;
+      }
+      bytes += length;
+    });
+    this.#transport.send(joined(out.slice(first)));
   }
 
   /** Ends this wire at once; nothing that arrives later is looked at. */

@@ -162,6 +162,19 @@ describe("publishing", () => {
     assert.deepEqual((await Promise.all(acks)).map(({ offset, duplicate }) => [offset, duplicate]), [[4, true], [5, false], [6, false]]);
   });
 
+  test("what goes out at once is no longer than a message may be", async (t) => {
+    const script = new Script();
+    let channels = 0;
+    script.answers.OPEN = ({ request }) => ({ type: "OPENED", request, number: ++channels, epoch: EPOCH, first: 1, last: 0 });
+    script.answers.PUBLISH = (publish) => published(publish);
+    const client = await opened(t, script);
+    const names = ["a", "b", "c", "d", "e"];
+    await Promise.all(names.map((name) => client.channel(name).publish("small")));
+    script.messages.length = 0;
+    await Promise.all(names.map((name) => client.channel(name).publish("x".repeat(400_000))));
+    assert.ok(Math.max(...script.messages) <= 1_048_576 && Math.max(...script.messages) > 800_000, `${script.messages}`);
+  });
+
   test("of a batch that is refused for one message each goes alone", async (t) => {
     const script = new Script();
     const client = await opened(t, script);

@@ -67,6 +67,8 @@ export class Script extends EventTarget {
   };
   welcome = {};
   unsentBytes = 0;
+  /** How many bytes each message of the client had. */
+  messages = [];
 
   dial = (url, events) => {
     const wire = new Wire(this, events);
@@ -74,7 +76,10 @@ export class Script extends EventTarget {
     this.dispatchEvent(new Event("dialled"));
     const script = this;
     return {
-      send: (data) => wire.received(data),
+      send: (data) => {
+        script.messages.push(data.length);
+        wire.received(data);
+      },
       close: () => (wire.isOver = true),
       abort: () => (wire.isOver = true),
       get unsentBytes() {
