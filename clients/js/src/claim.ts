@@ -9,7 +9,7 @@ import type { Fields, Link } from "./link.js";
 import { checkName, checkWhole, random64 } from "./options.js";
 import type { Whole } from "./protocol/words.js";
 import { type Data, decoded, encoded } from "./records.js";
-import { ignore, sleep, within } from "./waiting.js";
+import { ignore, onAbort, sleep, within } from "./waiting.js";
 
 const KEY_BYTES_MAX = 255;
 const RESULT_BYTES_MAX = 32_768;
@@ -147,6 +147,7 @@ export class Claim {
     } else {
       this.#granted = true;
       this.#token = result.token;
+      onAbort(this.#link.ended.signal, () => this.#extending.abort());
       void this.#extend();
     }
     return this;

@@ -14,7 +14,7 @@ import { Reading } from "./reading.js";
 import { type Data, readRun } from "./records.js";
 import type { Start } from "./starts.js";
 import { Feed, type Seats } from "./subscription.js";
-import { Bell, Stream } from "./waiting.js";
+import { Bell, onAbort, Stream } from "./waiting.js";
 
 const FRAME_HEAD_BYTES = 20;
 const FRAME_BYTES_MAX = 65_536;
@@ -233,6 +233,7 @@ export class Ephemerals extends Stream<EphemeralMessage> {
   #failure: unknown = null;
   #isClosed = false;
   #hasJoined = false;
+  readonly #stop: () => void;
 
   /** @internal */
   constructor(name: string, hearing: Hearing, kept: number, signal?: AbortSignal) {
@@ -240,9 +241,8 @@ export class Ephemerals extends Stream<EphemeralMessage> {
     this.name = name;
     this.#hearing = hearing;
     this.#kept = kept;
-    if (signal?.aborted) this.fail(signal.reason);
-    signal?.addEventListener("abort", () => {
-      this.fail(signal.reason);
+    this.#stop = onAbort(signal, (reason) => {
+      this.fail(reason);
       hearing.part(this);
     });
   }
@@ -281,6 +281,7 @@ export class Ephemerals extends Stream<EphemeralMessage> {
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
+    this.#stop();
     this.#isClosed = true;
     this.#hearing.part(this);
     this.news.ring();

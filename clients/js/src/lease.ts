@@ -6,7 +6,7 @@ import type { Fence, Way } from "./message.js";
 import { checkName, checkWhole, random64 } from "./options.js";
 import type { Frame } from "./protocol/frames.js";
 import type { Whole } from "./protocol/words.js";
-import { ignore, sleep, unlessAborted, within } from "./waiting.js";
+import { ignore, onAbort, sleep, unlessAborted, within } from "./waiting.js";
 
 // Who waits for a lease asks again so often: one that is released is free before its time is up.
 const ASK_AGAIN_MS_MIN = 50;
@@ -104,6 +104,7 @@ export class Lease implements Fence {
     this.#token = result.token;
     this.#takenFrom = result.holder;
     this.#way.lane.fenced.set(this.#token, (error) => this.#lose(error));
+    onAbort(this.#way.link.ended.signal, () => this.#renewing.abort());
     void this.#keep();
     return this;
   }

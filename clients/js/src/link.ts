@@ -6,7 +6,7 @@
  */
 
 import { attemptAfter, delayMs } from "./backoff.js";
-import { Closed, ConnectionLost, fromWire, GoingAway, isFatal, type OutlastError, OutlastError as Failure, StaleEpoch, UnknownChannel, Violation } from "./errors.js";
+import { Closed, ConnectionLost, fromWire, GoingAway, isFatal, OutlastError, StaleEpoch, UnknownChannel, Violation } from "./errors.js";
 import type { LinkState, Options } from "./options.js";
 import { BATCH_BYTES_MAX, BATCH_RECORDS_MAX } from "./protocol/batch.js";
 import type { Frame } from "./protocol/frames.js";
@@ -94,6 +94,8 @@ export class Link {
   readonly listeners = new Set<Listener>();
   readonly readers = new Map<string, Reader>();
   readonly options: Options;
+  /** Aborted when its user has closed it. */
+  readonly ended = new AbortController();
   readonly #isMain: boolean;
   #wire: Wire | null = null;
   #attempt = 0;
@@ -146,6 +148,7 @@ export class Link {
     document?.removeEventListener("visibilitychange", this.#waken);
     clearTimeout(this.#timer);
     this.isOpen = false;
+    this.ended.abort();
     this.#enter("closed", "closed by its user");
     this.#wire?.close();
     this.#settleReady(new Closed("this client was closed"));
@@ -281,7 +284,7 @@ export class Link {
       let isOver = false;
       ask((answer: Answer) => {
         if (isOver) unheard?.(answer);
-        else if (answer instanceof Failure) turn.reject(answer);
+        else if (answer instanceof OutlastError) turn.reject(answer);
         else turn.resolve(answer);
       });
       try {
@@ -299,7 +302,7 @@ export class Link {
   /** OPEN; after a good answer `life(name)` is known. */
   openChannel(name: string, onAnswer: OnAnswer, create = true): void {
     this.request("OPEN", { channel: name, create }, (answer: Answer) => {
-      if (!(answer instanceof Failure))
+      if (!(answer instanceof OutlastError))
         this.#lives.set(name, { number: answer["number"], epoch: epochText(answer["epoch"]) });
       onAnswer(answer);
     });

@@ -102,10 +102,10 @@ export class MessageWriter {
     if (this.#latest) await unlessAborted(this.#latest, signal);
   }
 
-  /** Closes it; returns when that, and with it all of the message, is on disk. */
-  async complete(): Promise<Ack> {
+  /** Closes it; returns when that, and with it all of the message, is on disk. An abort stops waiting, no more. */
+  async complete(signal?: AbortSignal): Promise<Ack> {
     this.#check();
-    return this.#close("complete", "");
+    return unlessAborted(this.#close("complete", ""), signal);
   }
 
   /** Closes it as cancelled. A reason that is too long for the broker is cut. */

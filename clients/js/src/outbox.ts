@@ -11,7 +11,7 @@ import type { Row } from "./protocol/batch.js";
 import { positionText } from "./protocol/position.js";
 import type { Whole } from "./protocol/words.js";
 import { safe } from "./records.js";
-import { Bell, type Deferred, defer, within } from "./waiting.js";
+import { Bell, type Deferred, defer, ignore, unlessAborted, within } from "./waiting.js";
 
 /** What one publish got. It is on disk. */
 export class Ack {
@@ -256,12 +256,12 @@ export class Outbox {
   /** Returns when nothing that was published under this token waits for its answer. */
   async settled(lane: Lane, fence: Whole): Promise<void> {
     for (let entry = lane.publisher.lastUnder(fence); entry; entry = lane.publisher.lastUnder(fence))
-      await entry.ticket.promise.catch(() => {});
+      await entry.ticket.promise.catch(ignore);
   }
 
   /** Waits up to `timeoutMs` for acknowledgements, then fails what is left with Closed. */
   async close(timeoutMs: number): Promise<void> {
-    if (this.#heldBytes) await within(timeoutMs, undefined, (signal) => this.#empty(signal), () => {});
+    if (this.#heldBytes) await within(timeoutMs, undefined, (signal) => this.#empty(signal), ignore);
     this.#closed = true;
     const error = new Closed(`closed before the broker acknowledged this, after waiting ${timeoutMs} ms for it`);
     for (const [, entry] of this.#waiting.splice(0)) entry.ticket.reject(error);
@@ -272,7 +272,6 @@ export class Outbox {
   }
 
   async #empty(signal: AbortSignal): Promise<void> {
-    const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    while (this.#heldBytes) await Promise.race([this.#drained.wait(), aborted]);
+    while (this.#heldBytes) await unlessAborted(this.#drained.wait(), signal);
   }
 }

@@ -7,7 +7,7 @@ import { checkWhole, random64 } from "./options.js";
 import { type Whole, whole } from "./protocol/words.js";
 import { type Data, encoded } from "./records.js";
 import { Entry, Lookout, Room, type Said } from "./room.js";
-import { ignore, Stream, unlessAborted, within } from "./waiting.js";
+import { ignore, onAbort, Stream, unlessAborted, within } from "./waiting.js";
 
 const LEAVE_TIMEOUT_MS = 1_000;
 const MEMBERS_PAGE = 1_000;
@@ -125,6 +125,7 @@ export class Membership {
 export class PresenceWatch extends Stream<PresenceEvent> {
   readonly #room: Room;
   readonly #lookout: Lookout;
+  readonly #stop: () => void;
   #hasStarted = false;
 
   /** @internal */
@@ -132,9 +133,8 @@ export class PresenceWatch extends Stream<PresenceEvent> {
     super();
     this.#room = room;
     this.#lookout = lookout;
-    if (signal?.aborted) lookout.fail(signal.reason);
-    signal?.addEventListener("abort", () => {
-      lookout.fail(signal.reason);
+    this.#stop = onAbort(signal, (reason) => {
+      lookout.fail(reason);
       room.unwatch(lookout);
     });
   }
@@ -155,6 +155,7 @@ export class PresenceWatch extends Stream<PresenceEvent> {
   }
 
   async close(): Promise<void> {
+    this.#stop();
     this.#lookout.isClosed = true;
     this.#room.unwatch(this.#lookout);
     this.#lookout.news.ring();

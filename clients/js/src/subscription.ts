@@ -12,7 +12,7 @@ import type { Reading } from "./reading.js";
 import { Receipt } from "./receipt.js";
 import type { ChannelRecord } from "./records.js";
 import type { StartOptions } from "./starts.js";
-import { Bell, ignore, Stream, within } from "./waiting.js";
+import { Bell, ignore, onAbort, Stream, unlessAborted, within } from "./waiting.js";
 
 const CLOSE_TIMEOUT_MS = 1_000;
 
@@ -222,8 +222,7 @@ export abstract class FeedStream<T, F extends Feed = Feed> extends Stream<T> {
   protected readonly reading: Reading;
   protected readonly isAuto: boolean;
   readonly #onResync: SubscribeOptions["onResync"];
-  readonly #signal: AbortSignal | undefined;
-  readonly #abort = (): void => this.feed.fail(this.#signal!.reason);
+  readonly #stop: () => void;
 
   constructor(feed: F, { onResync, ack, signal }: SubscribeOptions) {
     super();
@@ -231,9 +230,7 @@ export abstract class FeedStream<T, F extends Feed = Feed> extends Stream<T> {
     this.reading = feed.reading;
     this.isAuto = ack !== "manual";
     this.#onResync = onResync;
-    this.#signal = signal;
-    if (signal?.aborted) feed.failure = signal.reason;
-    signal?.addEventListener("abort", this.#abort);
+    this.#stop = onAbort(signal, (reason) => feed.fail(reason));
   }
 
   /** Up to where everything was handed over; null until the broker has accepted it, and between lives of a deleted channel. */
@@ -264,8 +261,9 @@ export abstract class FeedStream<T, F extends Feed = Feed> extends Stream<T> {
   /** Ends it, once what was acknowledged is on disk, or after a second of trying. */
   async close(): Promise<void> {
     const { receipt, isClosed, failure } = this.feed;
-    this.#signal?.removeEventListener("abort", this.#abort);
-    if (receipt && !isClosed && !failure) await within(CLOSE_TIMEOUT_MS, undefined, (signal) => unlessEnded(receipt, signal), ignore).catch(ignore);
+    this.#stop();
+    const last = (signal: AbortSignal): Promise<void> => unlessAborted(receipt!.acked(), signal);
+    if (receipt && !isClosed && !failure) await within(CLOSE_TIMEOUT_MS, undefined, last, ignore).catch(ignore);
     this.feed.close();
   }
 
@@ -296,10 +294,6 @@ export abstract class FeedStream<T, F extends Feed = Feed> extends Stream<T> {
     await this.#onResync(came);
     return true;
   }
-}
-
-async function unlessEnded(receipt: Receipt, signal: AbortSignal): Promise<void> {
-  await Promise.race([receipt.acked(), new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))]);
 }
 
 /**

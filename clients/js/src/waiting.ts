@@ -26,16 +26,24 @@ export function ignore(): void {}
 /** As `promise`, unless the signal comes first: then its reason is thrown. */
 export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
-  signal.throwIfAborted();
   promise.catch(ignore);
+  signal.throwIfAborted();
   const aborted = defer<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort);
+  const stop = onAbort(signal, aborted.reject);
   try {
     return await Promise.race([promise, aborted.promise]);
   } finally {
-    signal.removeEventListener("abort", abort);
+    stop();
   }
+}
+
+/** Calls `callback` with the reason once the signal comes, at once if it has. Gives what ends that. */
+export function onAbort(signal: AbortSignal | undefined, callback: (reason: unknown) => void): () => void {
+  if (!signal) return ignore;
+  const abort = (): void => callback(signal.reason);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort);
+  return () => signal.removeEventListener("abort", abort);
 }
 
 export function sleep(delayMs: number, signal?: AbortSignal | null): Promise<void> {
@@ -64,13 +72,11 @@ export class Patience {
   isOver = false;
   readonly #own = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #users: AbortSignal | undefined;
+  readonly #stop: () => void;
 
   constructor(timeoutMs?: number | null, signal?: AbortSignal) {
     this.signal = this.#own.signal;
-    this.#users = signal;
-    if (signal?.aborted) this.#abort();
-    signal?.addEventListener("abort", this.#abort);
+    this.#stop = onAbort(signal, (reason) => this.#own.abort(reason));
     if (timeoutMs != null)
       this.#timer = setTimeout(() => {
         this.isOver = !this.signal.aborted;
@@ -78,11 +84,9 @@ export class Patience {
       }, timeoutMs);
   }
 
-  readonly #abort = (): void => this.#own.abort(this.#users!.reason);
-
   end(): void {
     clearTimeout(this.#timer);
-    this.#users?.removeEventListener("abort", this.#abort);
+    this.#stop();
   }
 }
 

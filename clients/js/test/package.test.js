@@ -76,13 +76,19 @@ describe("the package", () => {
       import { connect } from "outlast";
       import { parsePosition } from "outlast/protocol";
       const client = await connect();
-      const ack = await client.channel("packed").publish("hello");
+      const channel = client.channel("packed");
+      const ack = await channel.publish("hello");
+      // What is left behind must not keep the program from ending.
+      await channel.lease("forgotten");
+      await channel.claim("forgotten");
+      await channel.presence.enter();
+      await channel.attach();
       console.log(ack.offset, parsePosition(ack.position).offset);
       await client.close();
     `;
     writeFileSync(join(folder, "program.js"), program);
     const env = { ...process.env, OUTLAST_URL: broker.url };
-    const { stdout } = await run(process.execPath, ["program.js"], { cwd: folder, env });
+    const { stdout } = await run(process.execPath, ["program.js"], { cwd: folder, env, timeout: 15_000 });
     assert.equal(stdout, "1 1\n");
   });
 
