@@ -45,8 +45,13 @@ async function answerTo(channel: Channel, request: number, epoch: string, signal
 }
 
 /** Of a request that somebody has made, at any time. */
-export async function outcomeOf(channel: Channel, request: number, { timeoutMs, signal }: AnswerOptions): Promise<Outcome> {
-  const reading = async (patience: AbortSignal) => answerTo(channel, request, (await askedAt(channel, request)).epoch, patience);
+export async function outcomeOf(
+  channel: Channel,
+  request: number,
+  { timeoutMs, signal }: AnswerOptions,
+): Promise<Outcome> {
+  const reading = async (patience: AbortSignal) =>
+    answerTo(channel, request, (await askedAt(channel, request)).epoch, patience);
   return within(timeoutMs, signal, reading, () => {
     throw new NotAnswered(`nobody has answered request ${request} in time`, { request });
   });

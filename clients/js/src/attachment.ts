@@ -52,7 +52,14 @@ export class AttachFeed extends Feed {
   readonly #raw: boolean;
   #looks = false;
 
-  constructor(name: string, reading: Reading, windowBytes: number, seats: Seats, room: Room | null, { raw = false, cursor }: AttachOptions) {
+  constructor(
+    name: string,
+    reading: Reading,
+    windowBytes: number,
+    seats: Seats,
+    room: Room | null,
+    { raw = false, cursor }: AttachOptions,
+  ) {
     super(name, reading, windowBytes, seats, cursor);
     this.#raw = raw;
     this.#room = room;
@@ -273,7 +280,8 @@ export class Attachment extends FeedStream<SessionEvent, AttachFeed> {
     try {
       return await this.#fetch(message, epoch);
     } catch (error) {
-      if (error instanceof UnknownMessage || error instanceof UnknownChannel || error instanceof StaleEpoch) return null;
+      if (error instanceof UnknownMessage || error instanceof UnknownChannel || error instanceof StaleEpoch)
+        return null;
       throw error;
     }
   }

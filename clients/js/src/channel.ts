@@ -9,13 +9,41 @@ import type { Content, GrowingMessage } from "./growing.js";
 import { fetchMessage, type HistoryOptions, readHistory } from "./history.js";
 import { Inbox, type InboxOptions } from "./inbox.js";
 import { Lease, leaseFrom, type LeaseInfo, type LeaseOptions } from "./lease.js";
-import { adopted, amended, type Fence, type MessageOptions, type MessageRef, MessageWriter, opening, readMessage, type Way } from "./message.js";
+import {
+  adopted,
+  amended,
+  type Fence,
+  type MessageOptions,
+  type MessageRef,
+  MessageWriter,
+  opening,
+  readMessage,
+  type Way,
+} from "./message.js";
 import { checkName, checkWhole } from "./options.js";
 import type { Ack } from "./outbox.js";
 import { Presence } from "./presence.js";
 import { Reading } from "./reading.js";
-import { type ChannelInfo, type ChannelRecord, type Data, type Headers, infoFrom, Message, type Retention, retentionFrom, rowFrom } from "./records.js";
-import { type Kind, KINDS, makeRequest, numberOf, type Outcome, type Reference, type RequestFields } from "./requests.js";
+import {
+  type ChannelInfo,
+  type ChannelRecord,
+  type Data,
+  type Headers,
+  infoFrom,
+  Message,
+  type Retention,
+  retentionFrom,
+  rowFrom,
+} from "./records.js";
+import {
+  type Kind,
+  KINDS,
+  makeRequest,
+  numberOf,
+  type Outcome,
+  type Reference,
+  type RequestFields,
+} from "./requests.js";
 import { chooseStart, readWhere, type Where } from "./starts.js";
 import { SharedState } from "./state.js";
 import { Feed, type Seats, type SubscribeOptions, Subscription } from "./subscription.js";
@@ -85,13 +113,20 @@ export class Channel {
 
   /** Stores all messages in one atomic batch, or none. TooLarge when they do not fit into one (1 MiB, 65,535 messages). */
   async publishMany(messages: Iterable<Data | Message>, options: PublishManyOptions = {}): Promise<Ack> {
-    if (typeof messages === "string" || messages instanceof Uint8Array) throw new TypeError("publishMany takes several messages: put one into a list");
-    const rows = Array.from(messages, (each) => (each instanceof Message ? rowFrom(each.data, each.name, each.headers) : rowFrom(each)));
+    if (typeof messages === "string" || messages instanceof Uint8Array)
+      throw new TypeError("publishMany takes several messages: put one into a list");
+    const rows = Array.from(messages, (each) =>
+      each instanceof Message ? rowFrom(each.data, each.name, each.headers) : rowFrom(each),
+    );
     if (!rows.length) throw new TypeError("publishMany needs at least one message");
     return this.#publish(rows, true, options);
   }
 
-  #publish(rows: ReturnType<typeof rowFrom>[], alone: boolean, { ifOffset, lease, signal }: PublishManyOptions): Promise<Ack> {
+  #publish(
+    rows: ReturnType<typeof rowFrom>[],
+    alone: boolean,
+    { ifOffset, lease, signal }: PublishManyOptions,
+  ): Promise<Ack> {
     if (ifOffset !== undefined) checkWhole("ifOffset", ifOffset, 0);
     signal?.throwIfAborted();
     const tie = { ifOffset, alone, fence: lease?.fence() ?? 0 };
@@ -106,7 +141,10 @@ export class Channel {
   }
 
   /** Goes on writing a message that is open, or was interrupted. Its `content` is what it holds already. */
-  async adopt(message: MessageRef, { lease, signal }: { lease?: Fence; signal?: AbortSignal } = {}): Promise<MessageWriter> {
+  async adopt(
+    message: MessageRef,
+    { lease, signal }: { lease?: Fence; signal?: AbortSignal } = {},
+  ): Promise<MessageWriter> {
     return adopted(this.#way, await this.getMessage(message, signal), lease);
   }
 
@@ -145,8 +183,16 @@ export class Channel {
   async attach(options: AttachOptions = {}): Promise<Attachment> {
     const { cursor, presence = true } = options;
     const { reading, windowBytes } = readingFor(options, cursor === undefined ? "latest" : "earliest");
-    const feed = new AttachFeed(this.name, reading, windowBytes, this.#seats, presence ? this.presence.room : null, options);
-    const fetch = (message: number, epoch: string) => fetchMessage(this.#way.link, this.name, message, epoch, options.signal);
+    const feed = new AttachFeed(
+      this.name,
+      reading,
+      windowBytes,
+      this.#seats,
+      presence ? this.presence.room : null,
+      options,
+    );
+    const fetch = (message: number, epoch: string) =>
+      fetchMessage(this.#way.link, this.name, message, epoch, options.signal);
     return new Attachment(feed, fetch, options).begin();
   }
 
@@ -195,7 +241,11 @@ export class Channel {
     return this.#ask("approval", text, { timeoutMs: null, ...options });
   }
 
-  async #ask(kind: Kind, text: string | undefined, { message, fields, timeoutMs = ASK_TIMEOUT_MS, signal }: RequestOptions): Promise<Outcome> {
+  async #ask(
+    kind: Kind,
+    text: string | undefined,
+    { message, fields, timeoutMs = ASK_TIMEOUT_MS, signal }: RequestOptions,
+  ): Promise<Outcome> {
     const number = message === undefined ? null : numberOf("the message", message);
     return ask(this, makeRequest(kind, text, number, fields), { timeoutMs, ...(signal && { signal }) });
   }
@@ -218,7 +268,8 @@ export class Channel {
   /** The requests that nobody has answered, to be iterated; then those that come. */
   async inbox(options: InboxOptions): Promise<Inbox> {
     const { cursor, kinds = KINDS, signal } = options;
-    if (!kinds.length || kinds.some((kind) => !KINDS.includes(kind))) throw new TypeError(`kinds are some of ${KINDS.join(", ")}`);
+    if (!kinds.length || kinds.some((kind) => !KINDS.includes(kind)))
+      throw new TypeError(`kinds are some of ${KINDS.join(", ")}`);
     checkWhole("waitingMax", options.waitingMax ?? 1, 1);
     const records = this.subscribe({ cursor, ack: "manual", ...(signal && { signal }) });
     return new Inbox(this, records, () => this.#way.link.clientId, options).begin(signal);
@@ -275,7 +326,11 @@ export class Channel {
    * What `work` gave, to whomever was granted `key`: it is called here only if nobody has done it yet. Waits while somebody
    * else is at it. What it throws is thrown, and the next may try.
    */
-  async once(key: string, work: (claim: Claim) => Promise<Data> | Data, options: Omit<ClaimOptions, "wait"> = {}): Promise<Data> {
+  async once(
+    key: string,
+    work: (claim: Claim) => Promise<Data> | Data,
+    options: Omit<ClaimOptions, "wait"> = {},
+  ): Promise<Data> {
     const claim = await this.claim(key, { ...options, wait: true });
     try {
       if (claim.granted) await claim.settle(await work(claim));
@@ -300,7 +355,9 @@ export class Channel {
   /** Changes what the channel keeps and returns what is now in force; a key that is left out stays as it is. */
   async configure({ retention }: { retention: Retention }, signal?: AbortSignal): Promise<Retention> {
     const { ageMs, idleTtlMs, ...same } = retention;
-    const keys = Object.entries({ age_ms: ageMs, idle_ttl_ms: idleTtlMs, ...same }).filter(([, value]) => value !== undefined);
+    const keys = Object.entries({ age_ms: ageMs, idle_ttl_ms: idleTtlMs, ...same }).filter(
+      ([, value]) => value !== undefined,
+    );
     const result = await this.#result("CONFIGURE", { retention: Object.fromEntries(keys) }, signal);
     return retentionFrom(result.retention);
   }
@@ -321,7 +378,7 @@ export class Channel {
   }
 
   async *#listed(type: string, rows: string, key: string, signal?: AbortSignal): AsyncGenerator<any, void, undefined> {
-    for (let after: string | null = null, more = true; more; ) {
+    for (let after: string | null = null, more = true; more;) {
       const result = await this.#result(type, { after, limit: PAGE }, signal);
       yield* result[rows];
       after = result[rows].at(-1)?.[key];
@@ -342,7 +399,8 @@ function readingFor(options: SubscribeOptions, fallback: string): { reading: Rea
   const { cursor, ack, windowBytes = WINDOW_BYTES } = options;
   const start = chooseStart(options, fallback);
   checkWhole("windowBytes", windowBytes, 1, CREDIT_BYTES_MAX);
-  if (ack !== undefined && ack !== "auto" && ack !== "manual") throw new TypeError(`ack is ${ack}, expected "auto" or "manual"`);
+  if (ack !== undefined && ack !== "auto" && ack !== "manual")
+    throw new TypeError(`ack is ${ack}, expected "auto" or "manual"`);
   if (cursor !== undefined) checkName("cursor", cursor, CURSOR_NAME_BYTES_MAX);
   return { reading: new Reading(start, windowBytes, cursor), windowBytes };
 }

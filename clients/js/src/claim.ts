@@ -4,7 +4,16 @@
  */
 
 import { delayMs } from "./backoff.js";
-import { ClaimHeld, ConnectionLost, Fenced, OutlastError, ReadOnly, StaleEpoch, TooLarge, UnknownChannel } from "./errors.js";
+import {
+  ClaimHeld,
+  ConnectionLost,
+  Fenced,
+  OutlastError,
+  ReadOnly,
+  StaleEpoch,
+  TooLarge,
+  UnknownChannel,
+} from "./errors.js";
 import type { Fields, Link } from "./link.js";
 import { checkName, checkWhole, random64 } from "./options.js";
 import type { Whole } from "./protocol/words.js";
@@ -98,7 +107,10 @@ export class Claim {
     if (!this.#granted || this.#done) throw new TypeError(`claim "${this.key}" is not there to be settled`);
     const [encoding, data] = encoded(result);
     if (data.length > RESULT_BYTES_MAX)
-      throw new TooLarge(`the result has ${data.length} bytes, allowed are ${RESULT_BYTES_MAX}`, { limit: RESULT_BYTES_MAX, value: data.length });
+      throw new TooLarge(`the result has ${data.length} bytes, allowed are ${RESULT_BYTES_MAX}`, {
+        limit: RESULT_BYTES_MAX,
+        value: data.length,
+      });
     this.#settling = true;
     this.#extending.abort();
     await this.#askUnderToken("SETTLE", { encoding, data });
@@ -131,7 +143,8 @@ export class Claim {
         try {
           return await this.#asked(patience);
         } catch (error) {
-          if (!(error instanceof ClaimHeld || error instanceof ReadOnly) || !(wait || timeoutMs !== undefined)) throw error;
+          if (!(error instanceof ClaimHeld || error instanceof ReadOnly) || !(wait || timeoutMs !== undefined))
+            throw error;
           held = error;
         }
         await sleep(pauseMs(attempt, held), patience);
@@ -160,7 +173,11 @@ export class Claim {
       if (result?.status === "granted")
         this.#link.callIn(this.#channel, "ABANDON", { key: this.key, token: result.token }).catch(ignore);
     };
-    const [{ result }, life] = await this.#link.callIn(this.#channel, "CLAIM", fields, { create: true, signal, unheard });
+    const [{ result }, life] = await this.#link.callIn(this.#channel, "CLAIM", fields, {
+      create: true,
+      signal,
+      unheard,
+    });
     const { status, holder, attempt, retry_after_ms } = result;
     if (status === "in_progress")
       throw new ClaimHeld(`claim "${this.key}" is in progress at "${holder}"`, { holder, attempt, retry_after_ms });
@@ -185,7 +202,12 @@ export class Claim {
   /** Of a channel's next life these tokens are not: they would be somebody else's. */
   async #askUnderToken(type: string, fields: Fields, signal?: AbortSignal): Promise<void> {
     try {
-      await this.#link.callIn(this.#channel, type, { key: this.key, token: this.#token, ...fields }, { epoch: this.#epoch, signal });
+      await this.#link.callIn(
+        this.#channel,
+        type,
+        { key: this.key, token: this.#token, ...fields },
+        { epoch: this.#epoch, signal },
+      );
     } catch (error) {
       const isOver = error instanceof StaleEpoch;
       if (isOver || error instanceof Fenced || error instanceof UnknownChannel) this.#lost.abort(error);

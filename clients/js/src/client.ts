@@ -25,9 +25,14 @@ export async function connect(url?: string, options: ConnectOptions = {}): Promi
   options.signal?.throwIfAborted();
   const client = new Client(made);
   try {
-    await within(made.timeoutMs, options.signal, (signal) => client.ready(signal), () => {
-      throw failed(made, client.failure);
-    });
+    await within(
+      made.timeoutMs,
+      options.signal,
+      (signal) => client.ready(signal),
+      () => {
+        throw failed(made, client.failure);
+      },
+    );
   } catch (error) {
     await client.close();
     throw error instanceof OutlastError ? failed(made, error) : error;
@@ -38,8 +43,14 @@ export async function connect(url?: string, options: ConnectOptions = {}): Promi
 function failed({ url, timeoutMs }: Options, cause: OutlastError | null): OutlastError {
   if (cause instanceof ConnectFailed && cause.cause) return cause;
   if (cause && !cause.retryable)
-    return Object.assign(new ConnectFailed(`${url} refuses this client: ${cause.code}, ${cause.message}`), { retryable: false, cause });
-  return Object.assign(new ConnectFailed(`no connection to ${url} within ${timeoutMs} ms: ${cause?.message ?? "no answer"}`), { cause });
+    return Object.assign(new ConnectFailed(`${url} refuses this client: ${cause.code}, ${cause.message}`), {
+      retryable: false,
+      cause,
+    });
+  return Object.assign(
+    new ConnectFailed(`no connection to ${url} within ${timeoutMs} ms: ${cause?.message ?? "no answer"}`),
+    { cause },
+  );
 }
 
 /** Made by `connect`. */
@@ -115,9 +126,17 @@ export class Client {
   }
 
   /** The channels whose names begin with `prefix`, in the byte order of their names. */
-  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<ChannelSummary, void, undefined> {
-    for (let after: string | null = null, more = true; more; ) {
-      const result: { channels: any[]; more: boolean } = await this.#main.callAgain("LIST", { prefix, after, limit: LIST_PAGE }, signal);
+  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<
+    ChannelSummary,
+    void,
+    undefined
+  > {
+    for (let after: string | null = null, more = true; more;) {
+      const result: { channels: any[]; more: boolean } = await this.#main.callAgain(
+        "LIST",
+        { prefix, after, limit: LIST_PAGE },
+        signal,
+      );
       yield* result.channels.map(summaryFrom);
       after = result.channels.at(-1)?.channel ?? null;
       more = after !== null && result.more;

@@ -29,10 +29,13 @@ export async function waitFor(link: Link, channel: string, where: Where, options
     timeoutMs === null ? null : timeoutMs + GRACE_MS,
     signal,
     async (patience) => {
-      for (let meant = epoch; ; ) {
+      for (let meant = epoch; ;) {
         meant ??= (await link.findChannel(channel, false, patience)).epoch;
         try {
-          await link.callIn(channel, "AWAIT", () => ({ cursor, offset, timeout_ms: leftMs() }), { epoch: meant, signal: patience });
+          await link.callIn(channel, "AWAIT", () => ({ cursor, offset, timeout_ms: leftMs() }), {
+            epoch: meant,
+            signal: patience,
+          });
           return;
         } catch (error) {
           if (!(error instanceof NotDelivered) || performance.now() >= deadlineMs) throw error;

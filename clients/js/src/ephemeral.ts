@@ -52,7 +52,10 @@ export class Mouth {
     const batch = encodeBatch(link.clientId, [row]);
     const size = FRAME_HEAD_BYTES + batch.length;
     if (size > FRAME_BYTES_MAX)
-      throw new TooLarge(`${size} bytes as a frame, allowed are ${FRAME_BYTES_MAX}`, { limit: FRAME_BYTES_MAX, value: size });
+      throw new TooLarge(`${size} bytes as a frame, allowed are ${FRAME_BYTES_MAX}`, {
+        limit: FRAME_BYTES_MAX,
+        value: size,
+      });
     if (!link.hasRoom) return false;
     const life = link.life(this.#name);
     if (life) this.#tell(life, batch);
@@ -66,11 +69,15 @@ export class Mouth {
     if (this.#waiting.length > OPENING_MAX) this.#waiting.shift();
     if (this.#opening) return;
     this.#opening = true;
-    this.#link.openChannel(this.#name, () => {
-      this.#opening = false;
-      const life = this.#link.life(this.#name);
-      for (const each of this.#waiting.splice(0)) if (life) this.#tell(life, each);
-    }, false);
+    this.#link.openChannel(
+      this.#name,
+      () => {
+        this.#opening = false;
+        const life = this.#link.life(this.#name);
+        for (const each of this.#waiting.splice(0)) if (life) this.#tell(life, each);
+      },
+      false,
+    );
   }
 
   #tell({ number }: Life, batch: Bytes): void {
@@ -134,7 +141,8 @@ class Ear extends Feed {
 
   override resynced(resync: Frame): void {
     super.resynced(resync);
-    if (this.reading.hasEnded) this.fail(new UnknownChannel(`the channel "${this.name}" was deleted: listen again for its next life`));
+    if (this.reading.hasEnded)
+      this.fail(new UnknownChannel(`the channel "${this.name}" was deleted: listen again for its next life`));
   }
 
   override fail(error: unknown): void {

@@ -58,7 +58,8 @@ export class Assembly {
 
   /** Whether what the record does can not be told, for the message's beginning is not known. */
   lacks({ operation }: ChannelRecord): boolean {
-    if (!operation || !isMessageOperation(operation) || operation.op === "open" || operation.op === "folded") return false;
+    if (!operation || !isMessageOperation(operation) || operation.op === "open" || operation.op === "folded")
+      return false;
     return !this.find(safe(operation.message!))?.whole;
   }
 
@@ -95,7 +96,12 @@ export class Assembly {
   }
 }
 
-function stepped(known: GrowingMessage | undefined, record: ChannelRecord, operation: Operation, id: number): MessageStep {
+function stepped(
+  known: GrowingMessage | undefined,
+  record: ChannelRecord,
+  operation: Operation,
+  id: number,
+): MessageStep {
   const data = contentOf(record);
   if (operation.op === "open") return { message: begun(record, id, data, true), delta: data };
   if (operation.op === "folded") {
@@ -123,18 +129,37 @@ function stepped(known: GrowingMessage | undefined, record: ChannelRecord, opera
 }
 
 /** As `record` makes it, of which nothing else is known. */
-function begun({ epoch, name, headers, clientId, offset, timeMs }: ChannelRecord, id: number, content: Content, whole: boolean): GrowingMessage {
+function begun(
+  { epoch, name, headers, clientId, offset, timeMs }: ChannelRecord,
+  id: number,
+  content: Content,
+  whole: boolean,
+): GrowingMessage {
   const position = positionText(epoch, offset);
-  return { id, epoch, name, headers, clientId, place: offset, position, timeMs, state: "open", reason: "", content, whole };
+  return {
+    id,
+    epoch,
+    name,
+    headers,
+    clientId,
+    place: offset,
+    position,
+    timeMs,
+    state: "open",
+    reason: "",
+    content,
+    whole,
+  };
 }
 
 /** What to add to what is known so that it is `content`, if that can be. */
 function difference(known: GrowingMessage | undefined, content: Content): Content | null {
   if (!known) return content;
   const before = known.content;
-  const begins = typeof content === "string"
-    ? typeof before === "string" && content.startsWith(before)
-    : typeof before !== "string" && before.every((byte, at) => byte === content[at]);
+  const begins =
+    typeof content === "string"
+      ? typeof before === "string" && content.startsWith(before)
+      : typeof before !== "string" && before.every((byte, at) => byte === content[at]);
   return known.whole && begins ? content.slice(before.length) : null;
 }
 

@@ -33,7 +33,11 @@ interface Range {
   signal: AbortSignal | undefined;
 }
 
-export function readHistory(link: Link, name: string, options: HistoryOptions): AsyncGenerator<ChannelRecord, void, undefined> {
+export function readHistory(
+  link: Link,
+  name: string,
+  options: HistoryOptions,
+): AsyncGenerator<ChannelRecord, void, undefined> {
   const { before, backwards: goesBack, limit = Infinity, raw, signal } = options;
   const start = chooseStart(options, "earliest");
   if (goesBack && start.start !== "earliest")
@@ -45,7 +49,12 @@ export function readHistory(link: Link, name: string, options: HistoryOptions): 
 }
 
 /** From the start on, up to what was the last record when the first page was answered. */
-async function* forwards(link: Link, name: string, range: Range, ask: Fields): AsyncGenerator<ChannelRecord, void, undefined> {
+async function* forwards(
+  link: Link,
+  name: string,
+  range: Range,
+  ask: Fields,
+): AsyncGenerator<ChannelRecord, void, undefined> {
   const { beforeEpoch, signal, fold } = range;
   const given = new Set<number>();
   let left = range.limit;
@@ -66,7 +75,12 @@ async function* forwards(link: Link, name: string, range: Range, ask: Fields): A
 }
 
 /** Whether a record is below the end; a folded message counts where it began, once. */
-function belongs({ operation, offset }: ChannelRecord, { before, fold }: Range, end: number, given: Set<number>): boolean {
+function belongs(
+  { operation, offset }: ChannelRecord,
+  { before, fold }: Range,
+  end: number,
+  given: Set<number>,
+): boolean {
   if (!fold || operation?.op !== "folded") return offset < end;
   const message = safe(operation.message!);
   const beginning = before === undefined ? message : offset;
@@ -81,7 +95,12 @@ async function* backwards(link: Link, name: string, range: Range): AsyncGenerato
   let left = range.limit;
   let ask: Fields = { before, epoch: beforeEpoch && epochOf(beforeEpoch) };
   for (let newest: number | undefined; left > 0; newest = (ask["before"] as number) - 1) {
-    const [page, life] = await link.callIn(name, "HISTORY", { ...ask, fold, backwards: true, limit: pageSize(link, left) }, { signal });
+    const [page, life] = await link.callIn(
+      name,
+      "HISTORY",
+      { ...ask, fold, backwards: true, limit: pageSize(link, left) },
+      { signal },
+    );
     checkJoint(page["high"], newest, page);
     const records = recordsOf(page, life).reverse();
     yield* records;
@@ -93,7 +112,11 @@ async function* backwards(link: Link, name: string, range: Range): AsyncGenerato
 
 /** A growing message as it stands (PROTOCOL.md 6.10). Throws UnknownMessage, UnknownChannel, StaleEpoch. */
 export async function fetchMessage(
-  link: Link, name: string, message: number, epoch?: string, signal?: AbortSignal,
+  link: Link,
+  name: string,
+  message: number,
+  epoch?: string,
+  signal?: AbortSignal,
 ): Promise<GrowingMessage> {
   const [page, life] = await link.callIn(name, "MESSAGE", { message }, { epoch, signal });
   for (const record of readRun(page["batches"], life.epoch)) {

@@ -10,8 +10,17 @@ import { Closed, Resync } from "./errors.js";
 import { parsePosition } from "./protocol/position.js";
 import type { ChannelRecord, Data, Message } from "./records.js";
 import {
-  type Asked, type Kind, Ledger, makeAcceptance, makeRefusal, numberOf, type Outcome, type Reference, type RequestFields,
-  type Settled, textOf,
+  type Asked,
+  type Kind,
+  Ledger,
+  makeAcceptance,
+  makeRefusal,
+  numberOf,
+  type Outcome,
+  type Reference,
+  type RequestFields,
+  type Settled,
+  textOf,
 } from "./requests.js";
 import type { Subscription } from "./subscription.js";
 import { Bell, Stream } from "./waiting.js";
@@ -150,14 +159,21 @@ export class Inbox extends Stream<Request> {
   #isClosed = false;
 
   /** @internal */
-  constructor(channel: Channel, records: Subscription, clientId: () => string, { kinds = ["prompt", "cancel", "steer"], waitingMax = 1_000 }: InboxOptions) {
+  constructor(
+    channel: Channel,
+    records: Subscription,
+    clientId: () => string,
+    { kinds = ["prompt", "cancel", "steer"], waitingMax = 1_000 }: InboxOptions,
+  ) {
     super();
     this.#channel = channel;
     this.#records = records;
     this.#kinds = kinds;
     this.#waitingMax = waitingMax;
     // One's own question is for others to answer.
-    this.#ledger = new Ledger(({ kind, clientId: by }) => kinds.includes(kind) && !(kind === "approval" && by === clientId()));
+    this.#ledger = new Ledger(
+      ({ kind, clientId: by }) => kinds.includes(kind) && !(kind === "approval" && by === clientId()),
+    );
   }
 
   // --- its user ------------------------------------------------------------------------------------------------
@@ -204,7 +220,8 @@ export class Inbox extends Stream<Request> {
 
   /** Watches for cancels of these messages or requests, and accepts them, those that wait here already too. */
   cancelled(...messages: readonly Reference[]): Cancellation {
-    if (!this.#kinds.includes("cancel")) throw new TypeError('this inbox reads no cancels: make it with kinds that have "cancel"');
+    if (!this.#kinds.includes("cancel"))
+      throw new TypeError('this inbox reads no cancels: make it with kinds that have "cancel"');
     if (!messages.length) throw new TypeError("say which message, or which request, may be cancelled");
     const watch = new Cancellation(this, new Set(messages.map((message) => numberOf("the message", message))));
     this.#watches.add(watch);

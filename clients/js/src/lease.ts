@@ -90,11 +90,18 @@ export class Lease implements Fence {
     const asking = async (patience: AbortSignal): Promise<Frame> => {
       for (;;) {
         try {
-          return await this.#ask("LEASE", { lease: this.name, ttl_ms: this.ttlMs, take_over: takeOver, nonce: this.#nonce }, patience);
+          return await this.#ask(
+            "LEASE",
+            { lease: this.name, ttl_ms: this.ttlMs, take_over: takeOver, nonce: this.#nonce },
+            patience,
+          );
         } catch (error) {
           if (error instanceof LeaseHeld) refusal = error;
           if (!wait || !(error instanceof OutlastError) || !error.retryable) throw error;
-          await sleep(Math.min(error.retryAfterMs, ASK_AGAIN_MS_MAX) + ASK_AGAIN_MS_MIN * (1 + Math.random()), patience);
+          await sleep(
+            Math.min(error.retryAfterMs, ASK_AGAIN_MS_MAX) + ASK_AGAIN_MS_MIN * (1 + Math.random()),
+            patience,
+          );
         }
       }
     };
@@ -112,7 +119,8 @@ export class Lease implements Fence {
   async #ask(type: string, fields: Fields, signal?: AbortSignal): Promise<Frame> {
     const create = type === "LEASE";
     const [answer] = await this.#way.link.callIn(this.#channel, type, fields, {
-      create, signal,
+      create,
+      signal,
       // Nobody waits for it any more: what is granted now must not have to lapse.
       unheard: (late: any) => {
         if (create && late.result) this.#ask("RELEASE", { token: late.result.token }).catch(ignore);

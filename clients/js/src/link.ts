@@ -6,7 +6,17 @@
  */
 
 import { attemptAfter, delayMs } from "./backoff.js";
-import { Closed, ConnectionLost, fromWire, GoingAway, isFatal, OutlastError, StaleEpoch, UnknownChannel, Violation } from "./errors.js";
+import {
+  Closed,
+  ConnectionLost,
+  fromWire,
+  GoingAway,
+  isFatal,
+  OutlastError,
+  StaleEpoch,
+  UnknownChannel,
+  Violation,
+} from "./errors.js";
 import type { LinkState, Options } from "./options.js";
 import { BATCH_BYTES_MAX, BATCH_RECORDS_MAX } from "./protocol/batch.js";
 import type { Frame } from "./protocol/frames.js";
@@ -169,8 +179,13 @@ export class Link {
   #hello(): Frame {
     const { producer, heartbeatMs, token } = this.options;
     return {
-      type: "HELLO", versions: [1], client_id: this.clientId, producer: this.#isMain ? producer : null,
-      heartbeat_ms: heartbeatMs, agent: AGENT, token,
+      type: "HELLO",
+      versions: [1],
+      client_id: this.clientId,
+      producer: this.#isMain ? producer : null,
+      heartbeat_ms: heartbeatMs,
+      agent: AGENT,
+      token,
     };
   }
 
@@ -262,7 +277,10 @@ export class Link {
    * `fields` may be a function, which is asked for each attempt.
    */
   async callIn(
-    name: string, type: string, fields: Fields | (() => Fields), options: ChannelCallOptions = {},
+    name: string,
+    type: string,
+    fields: Fields | (() => Fields),
+    options: ChannelCallOptions = {},
   ): Promise<[answer: Frame, life: Life]> {
     for (;;) {
       const life = await this.findChannel(name, options.create, options.signal);
@@ -368,7 +386,8 @@ export class Link {
     const number: Whole = frame["number"];
     switch (frame.type) {
       case "PUBLISHED":
-        for (const [request, offset, duplicate] of frame["acks"]) this.#answer(wire, request, { type: "ACKED", offset, duplicate });
+        for (const [request, offset, duplicate] of frame["acks"])
+          this.#answer(wire, request, { type: "ACKED", offset, duplicate });
         break;
       case "DELIVER":
         return this.#routes.get(number)?.delivered(frame["batches"]);
@@ -398,7 +417,11 @@ export class Link {
     this.limits = limits;
     this.clientId = welcome["client_id"];
     wire.messageBytes = Math.min(limits["frame_bytes"] ?? Infinity, wire.messageBytes);
-    this.batchBytes = Math.min(limits["batch_bytes"] ?? Infinity, wire.messageBytes - PUBLISH_HEAD_BYTES, BATCH_BYTES_MAX);
+    this.batchBytes = Math.min(
+      limits["batch_bytes"] ?? Infinity,
+      wire.messageBytes - PUBLISH_HEAD_BYTES,
+      BATCH_BYTES_MAX,
+    );
     this.batchRecords = Math.min(limits["batch_records"] ?? Infinity, BATCH_RECORDS_MAX);
     this.isOpen = this.wasOpen = true;
     wire.open(welcome["heartbeat_ms"]);
@@ -449,5 +472,7 @@ export class Link {
 /** Throws StaleEpoch unless the channel's life is the one that is meant. */
 export function checkLife(epoch: string | undefined, life: Life): void {
   if (epoch !== undefined && epoch !== life.epoch)
-    throw new StaleEpoch("the channel was deleted and made anew: this was meant for its earlier life", { epoch: life.epoch });
+    throw new StaleEpoch("the channel was deleted and made anew: this was meant for its earlier life", {
+      epoch: life.epoch,
+    });
 }

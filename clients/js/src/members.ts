@@ -76,7 +76,9 @@ export class View {
   apply({ members: rows, snapshot, more, present, away }: Frame): PresenceEvent[] {
     const members: Member[] = rows.map(memberFrom);
     if (snapshot) return this.#gather(members, more, present, away);
-    const events = members.filter((member) => this.#change(member)).map((member) => ({ type: "member" as const, member, present, away }));
+    const events = members
+      .filter((member) => this.#change(member))
+      .map((member) => ({ type: "member" as const, member, present, away }));
     if (!more) Object.assign(this, { present, away });
     return events;
   }
@@ -110,7 +112,12 @@ export class View {
     this.#members = new Map();
     this.present = this.away = 0;
     this.begin(this.hasRows);
-    return left.map((member) => ({ type: "member", member: { ...member, status: "left", reason: "deleted" }, present: 0, away: 0 }));
+    return left.map((member) => ({
+      type: "member",
+      member: { ...member, status: "left", reason: "deleted" },
+      present: 0,
+      away: 0,
+    }));
   }
 }
 

@@ -71,7 +71,8 @@ export class MessageWriter {
 
   /** The offset that opened it. Throws TypeError until it is on disk: `await message.flush()` waits for that. */
   get id(): number {
-    if (!this.#anchor.offset) throw new TypeError("the message is not on disk yet, and has no id: `await message.flush()` first");
+    if (!this.#anchor.offset)
+      throw new TypeError("the message is not on disk yet, and has no id: `await message.flush()` first");
     return this.#anchor.offset;
   }
 
@@ -127,7 +128,8 @@ export class MessageWriter {
       return result;
     } catch (error) {
       const { name, message } = error as Error;
-      if (!this.#state) await this.#close(name === "AbortError" ? "cancelled" : "error", String(message ?? error)).catch(ignore);
+      if (!this.#state)
+        await this.#close(name === "AbortError" ? "cancelled" : "error", String(message ?? error)).catch(ignore);
       throw error;
     }
   }
@@ -170,7 +172,10 @@ export class MessageWriter {
   }
 
   #closed(): MessageClosed {
-    return new MessageClosed(`the message was closed as ${this.#state} here`, { message: this.#anchor.offset, state: this.#state! });
+    return new MessageClosed(`the message was closed as ${this.#state} here`, {
+      message: this.#anchor.offset,
+      state: this.#state!,
+    });
   }
 }
 
@@ -193,7 +198,13 @@ export async function adopted(way: Way, view: GrowingMessage, lease?: Fence): Pr
 }
 
 /** Replaces or removes a message, perhaps a closed one. */
-export async function amended(way: Way, message: MessageRef, op: "replace" | "remove", data: Content, lease?: Fence): Promise<Ack> {
+export async function amended(
+  way: Way,
+  message: MessageRef,
+  op: "replace" | "remove",
+  data: Content,
+  lease?: Fence,
+): Promise<Ack> {
   checkKind(data, data);
   const { offset, epoch } = readMessage(message);
   const row = rowFrom(data, null, {}, { op, message: offset });
@@ -202,15 +213,18 @@ export async function amended(way: Way, message: MessageRef, op: "replace" | "re
 
 /** An id leaves the epoch open. */
 export function readMessage(message: MessageRef): { offset: number; epoch: string | undefined } {
-  const read = typeof message === "object" ? { offset: message.id, epoch: message.epoch } : readWhere("message", message);
+  const read =
+    typeof message === "object" ? { offset: message.id, epoch: message.epoch } : readWhere("message", message);
   if (!read.offset) throw new RangeError("the id of a message is the offset that opened it, 1 or more");
   return read;
 }
 
 /** Throws TypeError for what cannot be a part of a message that began with `first`. */
 function checkKind(data: unknown, first: Content): void {
-  if (typeof data !== "string" && !(data instanceof Uint8Array)) throw new TypeError(`a growing message is text or bytes, not ${typeof data}`);
-  if (typeof data !== typeof first) throw new TypeError("text is added to text, and bytes to bytes: open the message with data of that kind");
+  if (typeof data !== "string" && !(data instanceof Uint8Array))
+    throw new TypeError(`a growing message is text or bytes, not ${typeof data}`);
+  if (typeof data !== typeof first)
+    throw new TypeError("text is added to text, and bytes to bytes: open the message with data of that kind");
 }
 
 /** Cut to what the broker takes, at a letter's end. */

@@ -94,7 +94,8 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
 function dialFor(url: string, given: ConnectOptions["WebSocket"]): Dial {
   if (url.startsWith("outlast")) return socketDial;
   const make = given ?? (globalThis as { WebSocket?: new (url: string) => SocketLike }).WebSocket;
-  if (!make) throw new TypeError("there is no global WebSocket here: give one as options.WebSocket, or use outlast://HOST:PORT");
+  if (!make)
+    throw new TypeError("there is no global WebSocket here: give one as options.WebSocket, or use outlast://HOST:PORT");
   return webSocketDial(make);
 }
 
@@ -112,6 +113,9 @@ export function checkWhole<T extends Whole>(what: string, value: T, lowest: Whol
 /** `name` if it is 1 to `bytesMax` bytes of UTF-8 without control characters. Throws TypeError. */
 export function checkName(what: string, name: string, bytesMax: number): string {
   if (isName(name, bytesMax)) return name;
-  const said = typeof name === "string" ? `has ${utf8(name).length} bytes or characters that are not allowed` : `is ${typeof name}`;
+  const said =
+    typeof name === "string"
+      ? `has ${utf8(name).length} bytes or characters that are not allowed`
+      : `is ${typeof name}`;
   throw new TypeError(`${what} ${said}: expected 1 to ${bytesMax} bytes of UTF-8 without control characters`);
 }

@@ -3,7 +3,16 @@
  * Publishes of one turn are sent together at its end.
  */
 
-import { BufferFull, Closed, ConnectionLost, Fenced, OutlastError, StaleEpoch, UnknownChannel, UnknownMessage } from "./errors.js";
+import {
+  BufferFull,
+  Closed,
+  ConnectionLost,
+  Fenced,
+  OutlastError,
+  StaleEpoch,
+  UnknownChannel,
+  UnknownMessage,
+} from "./errors.js";
 import { waitFor } from "./delivery.js";
 import type { Acked, Life, Link } from "./link.js";
 import { checkSize, Entry, Publisher, type Tie } from "./publisher.js";
@@ -96,9 +105,12 @@ export class Outbox {
     const { bufferBytes, waitsWhenFull } = this.#link.options;
     const entry = new Entry(rows, defer<Ack>(), tie);
     checkSize(entry, this.#link);
-    const fits = always || !this.#heldBytes || (!this.#waiting.length && this.#heldBytes + entry.heldBytes <= bufferBytes);
+    const fits =
+      always || !this.#heldBytes || (!this.#waiting.length && this.#heldBytes + entry.heldBytes <= bufferBytes);
     if (!fits && !waitsWhenFull)
-      throw new BufferFull(`${this.#heldBytes} bytes wait to be acknowledged of ${bufferBytes}: await earlier publishes`);
+      throw new BufferFull(
+        `${this.#heldBytes} bytes wait to be acknowledged of ${bufferBytes}: await earlier publishes`,
+      );
     if (fits) this.#accept(lane, entry);
     else this.#waiting.push([lane, entry]);
     return entry.ticket.promise;
@@ -161,8 +173,14 @@ export class Outbox {
     }
     const outgoing = publisher.next(link, nowMs)!;
     if (!outgoing.isFor(life.epoch)) {
-      const stale = new StaleEpoch("the channel was deleted and made anew: this was meant for its earlier life", { epoch: life.epoch });
-      this.#fail(lane, publisher.withdraw(({ epoch }) => Boolean(epoch && epoch !== life.epoch), true), stale);
+      const stale = new StaleEpoch("the channel was deleted and made anew: this was meant for its earlier life", {
+        epoch: life.epoch,
+      });
+      this.#fail(
+        lane,
+        publisher.withdraw(({ epoch }) => Boolean(epoch && epoch !== life.epoch), true),
+        stale,
+      );
       this.#pump(lane);
       return;
     }
@@ -178,7 +196,11 @@ export class Outbox {
     const { publisher } = lane;
     lane.opening = false;
     if (answer instanceof UnknownChannel && publisher.isTied)
-      this.#fail(lane, publisher.withdraw(({ epoch }) => Boolean(epoch), true), answer);
+      this.#fail(
+        lane,
+        publisher.withdraw(({ epoch }) => Boolean(epoch), true),
+        answer,
+      );
     else if (answer instanceof OutlastError && !(answer instanceof ConnectionLost)) {
       this.#refused(lane, answer);
       if (!answer.retryable) this.#fail(lane, publisher.drain(), answer);

@@ -31,7 +31,10 @@ export class Presence {
    * Makes this client a member, with `data` of at most 1,024 bytes for all to see. When the connection is lost the member is
    * away, and comes back with it; after `graceMs` (10 s; 0 to 60 s) without one it has left.
    */
-  async enter(data: Data = null, { graceMs = 10_000, signal }: { graceMs?: number; signal?: AbortSignal } = {}): Promise<Membership> {
+  async enter(
+    data: Data = null,
+    { graceMs = 10_000, signal }: { graceMs?: number; signal?: AbortSignal } = {},
+  ): Promise<Membership> {
     const entry = new Entry(whole(random64()), said(data), checkWhole("graceMs", graceMs, 0, 60_000));
     this.room.enter(entry);
     try {
@@ -51,10 +54,14 @@ export class Presence {
   /** Who is there or away, in the byte order of the client ids. Throws UnknownChannel. */
   async members(signal?: AbortSignal): Promise<Member[]> {
     const found: Member[] = [];
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const last = found.at(-1);
       const place = last && { after_client: last.clientId, after_member: last.memberId };
-      const result = await this.#link.callAgain("MEMBERS", { channel: this.#name, ...place, limit: MEMBERS_PAGE }, signal);
+      const result = await this.#link.callAgain(
+        "MEMBERS",
+        { channel: this.#name, ...place, limit: MEMBERS_PAGE },
+        signal,
+      );
       found.push(...result.members.map(memberFrom));
       more = result.members.length && result.more;
     }
@@ -74,7 +81,8 @@ export class Presence {
 
   /** Returns when anybody is there. */
   async untilOccupied(signal?: AbortSignal): Promise<void> {
-    for await (const { present, away } of this.watch({ members: false, ...(signal && { signal }) })) if (present + away) return;
+    for await (const { present, away } of this.watch({ members: false, ...(signal && { signal }) }))
+      if (present + away) return;
   }
 }
 
@@ -166,6 +174,8 @@ export class PresenceWatch extends Stream<PresenceEvent> {
 function said(data: Data): Said {
   const [encoding, bytes] = encoded(data);
   if (bytes.length > DATA_BYTES_MAX)
-    throw new RangeError(`a member's data has at most ${DATA_BYTES_MAX} bytes, not ${bytes.length}: publish it, and say here where it is`);
+    throw new RangeError(
+      `a member's data has at most ${DATA_BYTES_MAX} bytes, not ${bytes.length}: publish it, and say here where it is`,
+    );
   return { encoding, data: bytes };
 }

@@ -132,7 +132,11 @@ export class Outgoing<Ticket> {
 
   /** Encoded once, unless another connection gave the client another name. */
   bytesFor(clientId: string): Bytes {
-    if (clientId !== this.#clientId) this.#bytes = encodeBatch(clientId, this.entries.flatMap(({ rows }) => rows));
+    if (clientId !== this.#clientId)
+      this.#bytes = encodeBatch(
+        clientId,
+        this.entries.flatMap(({ rows }) => rows),
+      );
     this.#clientId = clientId;
     return this.#bytes;
   }
@@ -271,5 +275,8 @@ export function checkSize<T>(entry: Entry<T>, { clientId, batchBytes, batchRecor
   if (entry.bytesMax + headBytes(clientId) <= batchBytes) return;
   const size = encodeBatch(clientId, entry.rows).length;
   if (size > batchBytes)
-    throw new TooLarge(`${size} bytes as a batch, allowed are ${batchBytes}: split the data`, { limit: batchBytes, value: size });
+    throw new TooLarge(`${size} bytes as a batch, allowed are ${batchBytes}: split the data`, {
+      limit: batchBytes,
+      value: size,
+    });
 }

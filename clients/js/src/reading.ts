@@ -64,7 +64,10 @@ export class Reading {
 
   /** Records that have come and are not handed over yet. */
   get buffered(): number {
-    return this.#queue.reduce((sum, item) => sum + (item instanceof Resync ? 0 : item.records), this.#records.length - this.#at);
+    return this.#queue.reduce(
+      (sum, item) => sum + (item instanceof Resync ? 0 : item.records),
+      this.#records.length - this.#at,
+    );
   }
 
   // --- asking --------------------------------------------------------------------------------------------------
@@ -100,8 +103,11 @@ export class Reading {
       this.#queue.push(new Resync(answer["resync"], place));
       return;
     }
-    const isOther = (epoch !== undefined && epochText(epoch) !== this.#arrivingEpoch) || (after !== undefined && after !== this.#arrived);
-    if (isOther && !start && !this.askedCursor) throw new Violation(`asked for what follows ${after}, got what follows ${place}`);
+    const isOther =
+      (epoch !== undefined && epochText(epoch) !== this.#arrivingEpoch) ||
+      (after !== undefined && after !== this.#arrived);
+    if (isOther && !start && !this.askedCursor)
+      throw new Violation(`asked for what follows ${after}, got what follows ${place}`);
     this.epoch = this.#arrivingEpoch;
     this.offset = this.#arrived;
   }
@@ -115,12 +121,19 @@ export class Reading {
     let records = 0;
     try {
       for (const span of spans(batches)) {
-        if (span.offset > this.#arrived + 1) throw new Violation(`offset ${span.offset} came after ${this.#arrived}: records are missing`);
+        if (span.offset > this.#arrived + 1)
+          throw new Violation(`offset ${span.offset} came after ${this.#arrived}: records are missing`);
         this.#arrived = Math.max(this.#arrived, safe(span.last));
         records += recordsIn(batches, span);
         if (span.end - start < RUN_BYTES && span.end < batches.length) continue;
         const run = batches.subarray(start, span.end);
-        this.#queue.push({ batches: run, cost: run.length + cost, epoch: this.#arrivingEpoch, records, last: this.#arrived });
+        this.#queue.push({
+          batches: run,
+          cost: run.length + cost,
+          epoch: this.#arrivingEpoch,
+          records,
+          last: this.#arrived,
+        });
         start = span.end;
         cost = records = 0;
       }

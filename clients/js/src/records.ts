@@ -1,14 +1,25 @@
 /** What users get and give: records, messages, acknowledgements, descriptions of channels. */
 
 import { Violation, violation } from "./errors.js";
-import { BYTES, type Headers, JSON_TEXT, type Label, makeRow, readRecords, type Row, type StoredRecord, TEXT } from "./protocol/batch.js";
+import {
+  BYTES,
+  type Headers,
+  JSON_TEXT,
+  type Label,
+  makeRow,
+  readRecords,
+  type Row,
+  type StoredRecord,
+  TEXT,
+} from "./protocol/batch.js";
 import type { Operation } from "./protocol/operations.js";
 import { epochText, positionText } from "./protocol/position.js";
 import { anyTextOf, type Bytes, utf8, type Whole } from "./protocol/words.js";
 
 export type { Headers };
 /** Bytes, text, or what JSON can say. */
-export type Data = Uint8Array | string | number | boolean | null | readonly Data[] | { readonly [key: string]: Data | undefined };
+export type Data =
+  Uint8Array | string | number | boolean | null | readonly Data[] | { readonly [key: string]: Data | undefined };
 
 const NAME_BYTES_MAX = 255;
 const HEADERS_MAX = 64;
@@ -152,7 +163,11 @@ function wellFormed(what: string, text: string): string {
 
 /** Throws TypeError that says what is allowed. */
 export function rowFrom(
-  data: Data, name: string | null = null, headers: Headers = {}, operation: Operation | null = null, ttlMs = 0,
+  data: Data,
+  name: string | null = null,
+  headers: Headers = {},
+  operation: Operation | null = null,
+  ttlMs = 0,
 ): Row {
   const [encoding, bytes] = encoded(data);
   if (name !== null && (typeof name !== "string" || utf8(wellFormed("the name", name)).length > NAME_BYTES_MAX))
@@ -176,7 +191,15 @@ type Result = { [key: string]: any };
 export function summaryFrom(row: Result): ChannelSummary {
   const epoch = epochText(row["epoch"]);
   const { first, last, bytes, last_ms: lastMs } = row as Record<string, number>;
-  return { name: row["channel"], epoch, position: positionText(epoch, last!), first, last, bytes, lastMs } as ChannelSummary;
+  return {
+    name: row["channel"],
+    epoch,
+    position: positionText(epoch, last!),
+    first,
+    last,
+    bytes,
+    lastMs,
+  } as ChannelSummary;
 }
 
 export function infoFrom(result: Result): ChannelInfo {

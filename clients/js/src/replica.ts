@@ -67,7 +67,8 @@ export const NOTHING = new StateSnapshot(new Map(), "", 0);
 /** Of rows of STATE or ATTACHED: [key, version, time_ms, client_id, encoding, data]. */
 export function snapshotFrom(rows: readonly any[], epoch: string, offset: number): StateSnapshot {
   const entries = rows.map(([key, version, timeMs, clientId, encoding, data]): [string, StateEntry] => [
-    key, { value: decoded(encoding, data), version, clientId, timeMs },
+    key,
+    { value: decoded(encoding, data), version, clientId, timeMs },
   ]);
   return new StateSnapshot(new Map(entries), epoch, offset);
 }
@@ -103,7 +104,9 @@ export class Replica {
     if (!operation || !isStateOperation(operation)) return null;
     const key = operation.key!;
     if (operation.op === "unset")
-      return this.#entries.delete(key) ? { type: "state", key, value: null, version: offset, clientId, deleted: true, timeMs } : null;
+      return this.#entries.delete(key)
+        ? { type: "state", key, value: null, version: offset, clientId, deleted: true, timeMs }
+        : null;
     const value = operation.op === "set" ? data : this.#sum(key, operation.by!);
     const entry = { value, version: offset, clientId, timeMs };
     this.#entries.set(key, entry);
@@ -119,7 +122,11 @@ export class Replica {
 }
 
 /** What makes `now`, which is as of `offset`, of `old`: the newest change of each key, in the order of the log. */
-function differences(old: ReadonlyMap<string, StateEntry>, now: ReadonlyMap<string, StateEntry>, offset: number): StateChanged[] {
+function differences(
+  old: ReadonlyMap<string, StateEntry>,
+  now: ReadonlyMap<string, StateEntry>,
+  offset: number,
+): StateChanged[] {
   const written = [...now].filter(([key, { version, clientId, timeMs }]) => {
     const before = old.get(key);
     return before?.version !== version || before.clientId !== clientId || before.timeMs !== timeMs;
@@ -128,7 +135,15 @@ function differences(old: ReadonlyMap<string, StateEntry>, now: ReadonlyMap<stri
   const gone = [...old.keys()].filter((key) => !now.has(key)).sort();
   return [
     ...written.map(([key, entry]) => ({ type: "state" as const, key, deleted: false, ...entry })),
-    ...gone.map((key) => ({ type: "state" as const, key, deleted: true, value: null, version: offset, clientId: "", timeMs: 0 })),
+    ...gone.map((key) => ({
+      type: "state" as const,
+      key,
+      deleted: true,
+      value: null,
+      version: offset,
+      clientId: "",
+      timeMs: 0,
+    })),
   ];
 }
 

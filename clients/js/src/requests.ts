@@ -56,9 +56,15 @@ export const textOf = ({ text }: RequestFields): string => (typeof text === "str
 
 // --- writing ---------------------------------------------------------------------------------------------------
 
-export function makeRequest(kind: Kind, text: string | undefined, message: number | null, fields: RequestFields = {}): Message {
+export function makeRequest(
+  kind: Kind,
+  text: string | undefined,
+  message: number | null,
+  fields: RequestFields = {},
+): Message {
   if ("text" in fields) throw new TypeError("fields has a key `text`, which is the text's own: give it another name");
-  if (text !== undefined && typeof text !== "string") throw new TypeError(`text is ${typeof text}: put other data into fields`);
+  if (text !== undefined && typeof text !== "string")
+    throw new TypeError(`text is ${typeof text}: put other data into fields`);
   const data = text === undefined ? fields : { ...fields, text };
   return new Message(data, { name: PREFIX + kind, headers: message === null ? {} : { re: String(message) } });
 }

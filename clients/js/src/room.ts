@@ -276,7 +276,8 @@ export class Room implements Listener, Witness {
     const life = link.life(this.name);
     if (!life) {
       // Somebody who does not know yet, or was not told, that the channel is gone makes it come to be.
-      const creates = [...this.#entries.values()].some(({ isNew }) => isNew) || [...this.#lookouts].some(({ hasBegun }) => !hasBegun);
+      const creates =
+        [...this.#entries.values()].some(({ isNew }) => isNew) || [...this.#lookouts].some(({ hasBegun }) => !hasBegun);
       this.#opening = true;
       link.openChannel(this.name, (answer) => this.#opened(answer), creates);
       return;
@@ -344,6 +345,9 @@ export class Room implements Listener, Witness {
 
   #tryLater(askedMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#begin(), delayMs(this.#attempt++, this.#link.options.pace, Math.random(), askedMs));
+    this.#timer = setTimeout(
+      () => this.#begin(),
+      delayMs(this.#attempt++, this.#link.options.pace, Math.random(), askedMs),
+    );
   }
 }

@@ -64,7 +64,8 @@ export class StateWatch extends Stream<StateChanged> {
     const { offset, epoch } = readWhere("offset", where);
     for (;;) {
       const have = this.#replica;
-      if (epoch !== undefined && epoch !== have.epoch) throw new StaleEpoch("the channel was deleted", { epoch: have.epoch });
+      if (epoch !== undefined && epoch !== have.epoch)
+        throw new StaleEpoch("the channel was deleted", { epoch: have.epoch });
       if (have.offset >= offset) return;
       if (this.#failure) throw this.#failure;
       if (this.#isDormant) throw new UnknownChannel("the channel was deleted before it came to this offset");

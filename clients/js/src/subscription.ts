@@ -163,7 +163,9 @@ export class Feed implements Reader {
     if (!link.isOpen || this.isClosed || this.failure || this.reading.hasEnded) return;
     const life = link.life(this.name);
     if (!life) {
-      link.openChannel(this.name, (answer) => (answer instanceof OutlastError ? this.#refused(answer) : this.subscribe()));
+      link.openChannel(this.name, (answer) =>
+        answer instanceof OutlastError ? this.#refused(answer) : this.subscribe(),
+      );
       return;
     }
     this.life = life;

@@ -66,7 +66,8 @@ export function webSocketDial(make: new (url: string) => SocketLike): Dial {
     const socket = new make(url);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => events.opened();
-    socket.onmessage = ({ data }) => events.received(typeof data === "string" ? new Uint8Array(0) : new Uint8Array(data));
+    socket.onmessage = ({ data }) =>
+      events.received(typeof data === "string" ? new Uint8Array(0) : new Uint8Array(data));
     socket.onclose = ({ code, reason }) => events.closed(reason || `the WebSocket was closed with code ${code}`);
     socket.onerror = () => {};
     return {

@@ -128,7 +128,10 @@ export class Wire {
 
   #opened(): void {
     if (this.isGone) return;
-    this.#expect(GREETING_TIMEOUT_MS, new ConnectionLost(`the broker did not answer HELLO within ${GREETING_TIMEOUT_MS} ms`));
+    this.#expect(
+      GREETING_TIMEOUT_MS,
+      new ConnectionLost(`the broker did not answer HELLO within ${GREETING_TIMEOUT_MS} ms`),
+    );
     this.send(this.#hello);
   }
 
@@ -140,7 +143,11 @@ export class Wire {
     }
     const { failure } = this.#codec;
     if (failure)
-      this.fail(this.isOpen ? violation(failure) : new ConnectFailed(`what answers there is no Outlast broker (${failure.message})`));
+      this.fail(
+        this.isOpen
+          ? violation(failure)
+          : new ConnectFailed(`what answers there is no Outlast broker (${failure.message})`),
+      );
   }
 
   #closed(reason: string): void {

@@ -28,8 +28,18 @@ export class Broker {
     const sources = ["protocol", "broker", "clients/python", "clients/cli"].map((folder) => join(ROOT, folder));
     const env = { ...process.env, PYTHONPATH: sources.join(delimiter) };
     const port = this.url ? new URL(this.url.replace("outlast:", "http:")).port : "0";
-    const listen = ["--listen", `127.0.0.1:${port}`, "--listen", `unix:${this.path}`, "--data", join(this.#folder, "data")];
-    this.#process = spawn(python(), ["-m", "outlast_cli", "serve", ...listen, "--come-back", "10ms", ...options], { env, stdio: ["ignore", "inherit", "pipe"] });
+    const listen = [
+      "--listen",
+      `127.0.0.1:${port}`,
+      "--listen",
+      `unix:${this.path}`,
+      "--data",
+      join(this.#folder, "data"),
+    ];
+    this.#process = spawn(python(), ["-m", "outlast_cli", "serve", ...listen, "--come-back", "10ms", ...options], {
+      env,
+      stdio: ["ignore", "inherit", "pipe"],
+    });
     this.url = await this.#ready();
     return this;
   }
@@ -79,7 +89,10 @@ export class Proxy {
     this.#server = createServer((client) => {
       this.connections++;
       const broker = dial(Number(this.#target.port), this.#target.hostname);
-      for (const [from, to] of [[client, broker], [broker, client]]) {
+      for (const [from, to] of [
+        [client, broker],
+        [broker, client],
+      ]) {
         this.#sockets.add(from);
         from.on("error", () => {});
         from.on("close", () => (this.#sockets.delete(from), to.destroy()));
@@ -111,7 +124,7 @@ export async function take(stream, count) {
 
 /** Calls `check` until it gives something, and gives that. */
 export async function until(check) {
-  for (const endMs = performance.now() + PATIENCE_MS; performance.now() < endMs; ) {
+  for (const endMs = performance.now() + PATIENCE_MS; performance.now() < endMs;) {
     const found = await check();
     if (found) return found;
     await new Promise((resolve) => setTimeout(resolve, 5));

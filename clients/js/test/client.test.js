@@ -36,9 +36,15 @@ describe("publishing", () => {
     const datas = [new Uint8Array([0, 255]), "zwölf 😀", { a: [1, 2.5, null, true] }, 7, null, "", []];
     for (const data of datas) await channel.publish(data, { name: "n", headers: { b: "2", a: "1" } });
     const records = await all(channel.history());
-    assert.deepEqual(records.map(({ data }) => data), datas);
+    assert.deepEqual(
+      records.map(({ data }) => data),
+      datas,
+    );
     const [first] = records;
-    assert.deepEqual([first.offset, first.name, first.headers, first.clientId, first.operation], [1, "n", { a: "1", b: "2" }, "agent", null]);
+    assert.deepEqual(
+      [first.offset, first.name, first.headers, first.clientId, first.operation],
+      [1, "n", { a: "1", b: "2" }, "agent", null],
+    );
     assert.ok(Math.abs(first.time - Date.now()) < 60_000);
     assert.match(first.position, /^[0-9a-f]{16}:1$/);
   });
@@ -46,9 +52,15 @@ describe("publishing", () => {
   test("what is published while an acknowledgement is outstanding goes as one batch, in order", async () => {
     const channel = newChannel();
     const acks = await Promise.all(Array.from({ length: 1_000 }, (_, at) => channel.publish(`${at}`)));
-    assert.deepEqual(acks.map(({ offset }) => offset), Array.from({ length: 1_000 }, (_, at) => at + 1));
+    assert.deepEqual(
+      acks.map(({ offset }) => offset),
+      Array.from({ length: 1_000 }, (_, at) => at + 1),
+    );
     const records = await all(channel.history({ limit: 10 }));
-    assert.deepEqual(records.map(({ data }) => data), Array.from({ length: 10 }, (_, at) => `${at}`));
+    assert.deepEqual(
+      records.map(({ data }) => data),
+      Array.from({ length: 10 }, (_, at) => `${at}`),
+    );
   });
 
   test("publishMany stores all or nothing", async () => {
@@ -63,12 +75,18 @@ describe("publishing", () => {
     const channel = newChannel();
     await channel.publish("one");
     await channel.publish("two", { ifOffset: 1 });
-    await assert.rejects(channel.publish("three", { ifOffset: 1 }), (error) => error instanceof outlast.OffsetMismatch && error.last === 2);
+    await assert.rejects(
+      channel.publish("three", { ifOffset: 1 }),
+      (error) => error instanceof outlast.OffsetMismatch && error.last === 2,
+    );
   });
 
   test("what can never be one batch is refused before it is sent", async () => {
     const channel = newChannel();
-    await assert.rejects(channel.publish(new Uint8Array(1_048_600)), (error) => error instanceof outlast.TooLarge && error.detail.limit === 1_048_512);
+    await assert.rejects(
+      channel.publish(new Uint8Array(1_048_600)),
+      (error) => error instanceof outlast.TooLarge && error.detail.limit === 1_048_512,
+    );
     await assert.rejects(channel.publish(undefined), TypeError);
     await assert.rejects(channel.publish(NaN), TypeError);
     await assert.rejects(channel.publish("\ud800"), TypeError);
@@ -78,11 +96,19 @@ describe("publishing", () => {
 
   test("a buffer that is full makes publishing wait, or throw", async (t) => {
     const { other } = await throughProxy(t, { bufferBytes: 1_000, whenFull: "throw" });
-    const results = await Promise.allSettled(["a", "b", "c", "d", "e"].map((data) => other.channel("full").publish(data)));
-    assert.deepEqual(results.map(({ status, reason }) => reason?.code ?? status), ["fulfilled", "fulfilled", "fulfilled", "buffer_full", "buffer_full"]);
+    const results = await Promise.allSettled(
+      ["a", "b", "c", "d", "e"].map((data) => other.channel("full").publish(data)),
+    );
+    assert.deepEqual(
+      results.map(({ status, reason }) => reason?.code ?? status),
+      ["fulfilled", "fulfilled", "fulfilled", "buffer_full", "buffer_full"],
+    );
     const { other: patient } = await throughProxy(t, { bufferBytes: 1_000 });
     const acks = await Promise.all(Array.from({ length: 20 }, (_, at) => patient.channel("patient").publish(at)));
-    assert.deepEqual(acks.map(({ offset }) => offset), Array.from({ length: 20 }, (_, at) => at + 1));
+    assert.deepEqual(
+      acks.map(({ offset }) => offset),
+      Array.from({ length: 20 }, (_, at) => at + 1),
+    );
   });
 
   test("publishing survives cuts: each message is stored once, in order", async (t) => {
@@ -98,7 +124,10 @@ describe("publishing", () => {
     }
     await Promise.all(published);
     assert.ok(proxy.connections > 3);
-    assert.deepEqual((await all(channel.history())).map(({ data }) => data), Array.from({ length: 300 }, (_, at) => at));
+    assert.deepEqual(
+      (await all(channel.history())).map(({ data }) => data),
+      Array.from({ length: 300 }, (_, at) => at),
+    );
   });
 
   test("an abort stops waiting", async (t) => {
@@ -134,7 +163,10 @@ describe("reading", () => {
     const channel = newChannel();
     await channel.publishMany(["one", "two"]);
     const records = channel.subscribe({ start: "earliest" });
-    assert.deepEqual((await take(records, 2)).map(({ data }) => data), ["one", "two"]);
+    assert.deepEqual(
+      (await take(records, 2)).map(({ data }) => data),
+      ["one", "two"],
+    );
     await channel.publish("three");
     const [third] = await take(records, 1);
     assert.deepEqual([third.offset, records.position], [3, third.position]);
@@ -189,10 +221,13 @@ describe("reading", () => {
     await channel.publishMany([1, 2, 3]);
     const seen = [];
     const enough = new Error("enough");
-    await assert.rejects(channel.subscribe({ start: "earliest" }).each(({ data }) => {
-      seen.push(data);
-      if (data === 3) throw enough;
-    }), enough);
+    await assert.rejects(
+      channel.subscribe({ start: "earliest" }).each(({ data }) => {
+        seen.push(data);
+        if (data === 3) throw enough;
+      }),
+      enough,
+    );
     assert.deepEqual(seen, [1, 2, 3]);
   });
 
@@ -202,14 +237,22 @@ describe("reading", () => {
     const next = newChannel().subscribe({ signal: giveUp.signal }).next();
     giveUp.abort(reason);
     await assert.rejects(next, reason);
-    await assert.rejects(newChannel().subscribe({ signal: AbortSignal.abort(reason) }).next(), reason);
+    await assert.rejects(
+      newChannel()
+        .subscribe({ signal: AbortSignal.abort(reason) })
+        .next(),
+      reason,
+    );
   });
 
   test("a small window loses nothing", async () => {
     const channel = newChannel();
     for (let at = 0; at < 20; at++) await channel.publish("x".repeat(1_000));
     const records = await take(channel.subscribe({ start: "earliest", windowBytes: 2_000 }), 20);
-    assert.deepEqual(records.map(({ offset }) => offset), Array.from({ length: 20 }, (_, at) => at + 1));
+    assert.deepEqual(
+      records.map(({ offset }) => offset),
+      Array.from({ length: 20 }, (_, at) => at + 1),
+    );
   });
 
   test("reading survives cuts: nothing twice, nothing missing", async (t) => {
@@ -223,7 +266,10 @@ describe("reading", () => {
       proxy.cut();
     }
     for (const { data } of await take(records, 50)) seen.push(data);
-    assert.deepEqual(seen, Array.from({ length: 200 }, (_, at) => at));
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 200 }, (_, at) => at),
+    );
   });
 
   test("a broker that is killed and comes back is found again", async (t) => {
@@ -249,7 +295,10 @@ describe("reading", () => {
     for (let at = 0; at < 5; at++) await channel.publish(at);
     assert.equal(await channel.truncate({ before: 4 }), 4);
     const records = channel.subscribe({ after: 1 });
-    await assert.rejects(records.next(), (error) => error instanceof outlast.Resync && error.reason === "trimmed" && error.position.endsWith(":3"));
+    await assert.rejects(
+      records.next(),
+      (error) => error instanceof outlast.Resync && error.reason === "trimmed" && error.position.endsWith(":3"),
+    );
     assert.equal((await records.next()).value.offset, 4);
   });
 
@@ -298,8 +347,19 @@ describe("the channel itself", () => {
     const info = await channel.info();
     assert.deepEqual([info.name, info.first, info.last, info.subscribers], ["list:a", 1, 1, 0]);
     assert.match(info.epoch, /^[0-9a-f]{16}$/);
-    assert.deepEqual(await channel.configure({ retention: { records: 10 } }), { ageMs: 0, records: 10, bytes: 0, idleTtlMs: 0 });
-    assert.deepEqual((await all(client.channels({ prefix: "list:" }))).map(({ name, last }) => [name, last]), [["list:a", 1], ["list:b", 1]]);
+    assert.deepEqual(await channel.configure({ retention: { records: 10 } }), {
+      ageMs: 0,
+      records: 10,
+      bytes: 0,
+      idleTtlMs: 0,
+    });
+    assert.deepEqual(
+      (await all(client.channels({ prefix: "list:" }))).map(({ name, last }) => [name, last]),
+      [
+        ["list:a", 1],
+        ["list:b", 1],
+      ],
+    );
     assert.throws(() => client.channel(""), TypeError);
     assert.throws(() => client.channel("a\nb"), TypeError);
   });
@@ -328,7 +388,11 @@ describe("connecting", () => {
   test("every change of the connection is told", async () => {
     const states = [];
     const own = await new Broker().start();
-    const other = await outlast.connect(own.url, { onState: (state) => states.push(state), backoffBaseMs: 1, backoffCapMs: 20 });
+    const other = await outlast.connect(own.url, {
+      onState: (state) => states.push(state),
+      backoffBaseMs: 1,
+      backoffCapMs: 20,
+    });
     await own.end("SIGTERM");
     await until(() => other.state !== "open");
     await own.start();

@@ -10,9 +10,28 @@ import { Broker, until } from "./broker.js";
 import { EPOCH, Script } from "./script.js";
 
 const label = { encoding: 1, name: null, headers: {}, operation: null, ttlMs: 0 };
-const batchAt = (offset, ...texts) => stamped(encodeBatch("agent", texts.map((text) => makeRow(label, new TextEncoder().encode(text)))), offset, 1);
-const subscribed = ({ request }, after = 0) => ({ type: "SUBSCRIBED", request, after, epoch: EPOCH, first: 1, last: after, resync: null });
-const published = ({ request }, offset = 1, duplicate = false) => ({ type: "PUBLISHED", acks: [[request, offset, duplicate]] });
+const batchAt = (offset, ...texts) =>
+  stamped(
+    encodeBatch(
+      "agent",
+      texts.map((text) => makeRow(label, new TextEncoder().encode(text))),
+    ),
+    offset,
+    1,
+  );
+const subscribed = ({ request }, after = 0) => ({
+  type: "SUBSCRIBED",
+  request,
+  after,
+  epoch: EPOCH,
+  first: 1,
+  last: after,
+  resync: null,
+});
+const published = ({ request }, offset = 1, duplicate = false) => ({
+  type: "PUBLISHED",
+  acks: [[request, offset, duplicate]],
+});
 
 async function opened(t, script, options) {
   const client = await script.connect(options);
@@ -46,7 +65,10 @@ describe("greeting", () => {
     await script.wire(2);
     await until(() => hellos.length === 2);
     const { versions, client_id, producer, token, heartbeat_ms, agent } = hellos[0];
-    assert.deepEqual([versions, client_id, producer, token, heartbeat_ms], [[1], "agent", [7, 2n ** 63n], "secret", 20_000]);
+    assert.deepEqual(
+      [versions, client_id, producer, token, heartbeat_ms],
+      [[1], "agent", [7, 2n ** 63n], "secret", 20_000],
+    );
     assert.match(agent, /^outlast-js\//);
     assert.deepEqual(hellos[1], hellos[0]);
   });
@@ -54,7 +76,10 @@ describe("greeting", () => {
   test("a refusal that no second try can change ends connecting at once", async () => {
     const script = new Script();
     script.answers.HELLO = () => ({ type: "ERROR", request: 0, code: 6, message: "speak version 2", detail: {} });
-    await assert.rejects(script.connect(), (error) => error instanceof outlast.ConnectFailed && !error.retryable && /version 2/.test(error.message));
+    await assert.rejects(
+      script.connect(),
+      (error) => error instanceof outlast.ConnectFailed && !error.retryable && /version 2/.test(error.message),
+    );
   });
 
   test("something else that answers is no broker", async () => {
@@ -88,7 +113,10 @@ describe("coming back", () => {
     await script.wire(2);
   });
 
-  for (const [what, wake] of [["the network is back", (page) => page.goOnline()], ["the tab is looked at", (page) => page.show("visible")]])
+  for (const [what, wake] of [
+    ["the network is back", (page) => page.goOnline()],
+    ["the tab is looked at", (page) => page.show("visible")],
+  ])
     test(`at once when ${what}`, async (t) => {
       const script = new Script();
       const page = new Page();
@@ -159,20 +187,37 @@ describe("publishing", () => {
     const second = await wire.next("PUBLISH");
     assert.equal(second.sequence, again.sequence + 1);
     wire.say(published(second, 5));
-    assert.deepEqual((await Promise.all(acks)).map(({ offset, duplicate }) => [offset, duplicate]), [[4, true], [5, false], [6, false]]);
+    assert.deepEqual(
+      (await Promise.all(acks)).map(({ offset, duplicate }) => [offset, duplicate]),
+      [
+        [4, true],
+        [5, false],
+        [6, false],
+      ],
+    );
   });
 
   test("what goes out at once is no longer than a message may be", async (t) => {
     const script = new Script();
     let channels = 0;
-    script.answers.OPEN = ({ request }) => ({ type: "OPENED", request, number: ++channels, epoch: EPOCH, first: 1, last: 0 });
+    script.answers.OPEN = ({ request }) => ({
+      type: "OPENED",
+      request,
+      number: ++channels,
+      epoch: EPOCH,
+      first: 1,
+      last: 0,
+    });
     script.answers.PUBLISH = (publish) => published(publish);
     const client = await opened(t, script);
     const names = ["a", "b", "c", "d", "e"];
     await Promise.all(names.map((name) => client.channel(name).publish("small")));
     script.messages.length = 0;
     await Promise.all(names.map((name) => client.channel(name).publish("x".repeat(400_000))));
-    assert.ok(Math.max(...script.messages) <= 1_048_576 && Math.max(...script.messages) > 800_000, `${script.messages}`);
+    assert.ok(
+      Math.max(...script.messages) <= 1_048_576 && Math.max(...script.messages) > 800_000,
+      `${script.messages}`,
+    );
   });
 
   test("of a batch that is refused for one message each goes alone", async (t) => {
@@ -189,7 +234,10 @@ describe("publishing", () => {
     const fine = await wire.next("PUBLISH");
     assert.equal(fine.sequence, bad.sequence, "a refused publish does not use its sequence up");
     wire.say(published(fine, 2));
-    assert.deepEqual((await Promise.allSettled(acks)).map(({ value, reason }) => value?.offset ?? reason.code), [1, "limit_exceeded", 2]);
+    assert.deepEqual(
+      (await Promise.allSettled(acks)).map(({ value, reason }) => value?.offset ?? reason.code),
+      [1, "limit_exceeded", 2],
+    );
   });
 
   test("a broker that takes nothing now is asked again", async (t) => {
@@ -267,7 +315,11 @@ describe("reading", () => {
     const client = await opened(t, script);
     const next = client.channel("c").subscribe({ after: 1 }).next();
     const [wire] = script.wires;
-    wire.say(subscribed(await wire.next("SUBSCRIBE"), 1), { type: "DELIVER", number: 9, batches: batchAt(1, "one", "two") });
+    wire.say(subscribed(await wire.next("SUBSCRIBE"), 1), {
+      type: "DELIVER",
+      number: 9,
+      batches: batchAt(1, "one", "two"),
+    });
     assert.equal((await next).value.data, "two");
   });
 
@@ -278,7 +330,11 @@ describe("reading", () => {
     const [wire] = script.wires;
     wire.say(subscribed(await wire.next("SUBSCRIBE"), 7));
     const second = await script.wire(2);
-    second.say(subscribed(await second.next("SUBSCRIBE"), 5), { type: "DELIVER", number: 9, batches: batchAt(6, "six") });
+    second.say(subscribed(await second.next("SUBSCRIBE"), 5), {
+      type: "DELIVER",
+      number: 9,
+      batches: batchAt(6, "six"),
+    });
     assert.equal((await next).value.data, "six");
   });
 
@@ -302,7 +358,13 @@ describe("reading", () => {
     const client = await opened(t, script);
     const next = client.channel("c").subscribe({ start: "earliest" }).next();
     const [wire] = script.wires;
-    wire.say(subscribed(await wire.next("SUBSCRIBE")), { type: "ERROR", request: 0, code: 62, message: "damaged", detail: { number: 9 } });
+    wire.say(subscribed(await wire.next("SUBSCRIBE")), {
+      type: "ERROR",
+      request: 0,
+      code: 62,
+      message: "damaged",
+      detail: { number: 9 },
+    });
     await assert.rejects(next, outlast.Damaged);
   });
 
@@ -340,7 +402,17 @@ describe("addresses", () => {
     ["outlast+unix:///run/x.sock", "outlast+unix:///run/x.sock"],
   ])
     test(given, () => assert.equal(completeUrl(given), full));
-  for (const given of ["", "host:1", "ftp://host", "outlast://", "outlast://a/b", "outlast+unix://x", "ws://u@host", "ws://host#x", "outlasts://host"])
+  for (const given of [
+    "",
+    "host:1",
+    "ftp://host",
+    "outlast://",
+    "outlast://a/b",
+    "outlast+unix://x",
+    "ws://u@host",
+    "ws://host#x",
+    "outlasts://host",
+  ])
     test(`"${given}" is none`, () => assert.throws(() => completeUrl(given), TypeError));
 });
 

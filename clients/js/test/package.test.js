@@ -58,7 +58,9 @@ describe("the package", () => {
     const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: HERE });
     const packed = Object.values(JSON.parse(stdout))[0];
     writeFileSync(join(folder, "package.json"), '{"type": "module"}');
-    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(folder, packed.filename)], { cwd: folder });
+    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(folder, packed.filename)], {
+      cwd: folder,
+    });
     await broker.start();
   });
   after(async () => {
@@ -117,8 +119,17 @@ describe("the package", () => {
       export const wrong = async () => (await connect()).channel("c").publish(Symbol());
     `;
     writeFileSync(join(folder, "program.ts"), program);
-    const options = { target: "es2022", lib: ["es2022", "esnext.disposable", "dom"], module: "nodenext", strict: true, noEmit: true, types: [] };
+    const options = {
+      target: "es2022",
+      lib: ["es2022", "esnext.disposable", "dom"],
+      module: "nodenext",
+      strict: true,
+      noEmit: true,
+      types: [],
+    };
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["program.ts"] }));
-    await run(process.execPath, [join(HERE, "node_modules", "typescript", "bin", "tsc"), "--project", folder]).catch(({ stdout }) => assert.fail(stdout));
+    await run(process.execPath, [join(HERE, "node_modules", "typescript", "bin", "tsc"), "--project", folder]).catch(
+      ({ stdout }) => assert.fail(stdout),
+    );
   });
 });

@@ -3,8 +3,29 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
-  checkBatch, Connection, crc32, decode, encode, encodeBatch, epochOf, epochText, ERRORS, Float, makeRow, operationRow, pack,
-  parsePosition, positionText, ProtocolError, readOperation, readRecords, spans, specNumbered, stamped, TABLE, unpack,
+  checkBatch,
+  Connection,
+  crc32,
+  decode,
+  encode,
+  encodeBatch,
+  epochOf,
+  epochText,
+  ERRORS,
+  Float,
+  makeRow,
+  operationRow,
+  pack,
+  parsePosition,
+  positionText,
+  ProtocolError,
+  readOperation,
+  readRecords,
+  spans,
+  specNumbered,
+  stamped,
+  TABLE,
+  unpack,
 } from "../dist/protocol/index.js";
 import { bytes, frameFromRow, fromRow, hex, load, specification, table } from "./vectors.js";
 
@@ -48,8 +69,15 @@ describe("frames.json", () => {
 function recordRow(record) {
   const { offset, timeMs, clientId, name, headers, encoding, operation, ttlMs, data } = record;
   const row = {
-    offset, time_ms: timeMs, client_id: clientId, name, headers, encoding,
-    operation: operation && operationRow(operation), ttl_ms: ttlMs, data: hex(data),
+    offset,
+    time_ms: timeMs,
+    client_id: clientId,
+    name,
+    headers,
+    encoding,
+    operation: operation && operationRow(operation),
+    ttl_ms: ttlMs,
+    data: hex(data),
   };
   return encoding ? { ...row, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(data) } : row;
 }
@@ -57,7 +85,13 @@ function recordRow(record) {
 /** A row's record, with long numbers as they are here; its texts stay texts. */
 function expectedRow(record) {
   const { offset, time_ms, operation, ttl_ms } = record;
-  return { ...record, offset: fromRow(offset), time_ms: fromRow(time_ms), operation: fromRow(operation), ttl_ms: fromRow(ttl_ms) };
+  return {
+    ...record,
+    offset: fromRow(offset),
+    time_ms: fromRow(time_ms),
+    operation: fromRow(operation),
+    ttl_ms: fromRow(ttl_ms),
+  };
 }
 
 function rowFrom(record) {
@@ -85,7 +119,10 @@ describe("batches.json", () => {
   for (const row of runs)
     test(`${row.name}: a run holds the records of all its batches`, () => {
       assert.deepEqual(recordsOf(bytes(row.hex)), row.records.map(expectedRow));
-      assert.deepEqual([...spans(bytes(row.hex))].map((span) => [span.offset, span.last]), fromRow(row.spans));
+      assert.deepEqual(
+        [...spans(bytes(row.hex))].map((span) => [span.offset, span.last]),
+        fromRow(row.spans),
+      );
     });
 });
 
@@ -103,17 +140,24 @@ describe("malformed.json", () => {
           assert.ok(connection.failure.fatal || row.error === "bad_body");
         } else {
           assert.equal(connection.failure, null);
-          assert.deepEqual(got.map(({ type, request, error }) => [type, request, error.code]), [["MALFORMED", row.request, row.error]]);
+          assert.deepEqual(
+            got.map(({ type, request, error }) => [type, request, error.code]),
+            [["MALFORMED", row.request, row.error]],
+          );
         }
       });
   for (const row of malformed.batches)
     test(`batch, ${row.name}: ${row.error}`, () => {
-      const refused = (error) => error instanceof ProtocolError && error.code === row.error && error.fatal === row.fatal;
+      const refused = (error) =>
+        error instanceof ProtocolError && error.code === row.error && error.fatal === row.fatal;
       assert.throws(() => checkBatch(bytes(row.hex), row.client_id), refused);
     });
   for (const row of malformed.runs)
     test(`run, ${row.name}: ${row.error}`, () => {
-      assert.throws(() => readRecords(bytes(row.hex)), (error) => error instanceof ProtocolError && error.code === row.error);
+      assert.throws(
+        () => readRecords(bytes(row.hex)),
+        (error) => error instanceof ProtocolError && error.code === row.error,
+      );
     });
 });
 
@@ -132,23 +176,59 @@ describe("positions.json", () => {
 describe("PROTOCOL.md", () => {
   test("the frame table is the code's", () => {
     const keys = new Map(table(specification, ["frame", "keys"]));
-    const stated = table(specification, ["type", "frame", "from", "body", "max"]).map(([number, type, from, body, max]) => [
-      Number(number), type, from, Number(max), body, body.endsWith("map") ? keys.get(type) : "",
-    ]);
+    const stated = table(specification, ["type", "frame", "from", "body", "max"]).map(
+      ([number, type, from, body, max]) => [
+        Number(number),
+        type,
+        from,
+        Number(max),
+        body,
+        body.endsWith("map") ? keys.get(type) : "",
+      ],
+    );
     assert.deepEqual(TABLE, stated);
   });
   test("the error table is the code's", () => {
-    const stated = table(specification, ["code", "name", "retryable", "fatal", "detail"]).map(([code, name, retryable, fatal]) => [
-      Number(code), name, (retryable === "yes" ? "r" : "") + (fatal === "yes" ? "f" : ""),
-    ]);
+    const stated = table(specification, ["code", "name", "retryable", "fatal", "detail"]).map(
+      ([code, name, retryable, fatal]) => [
+        Number(code),
+        name,
+        (retryable === "yes" ? "r" : "") + (fatal === "yes" ? "f" : ""),
+      ],
+    );
     assert.deepEqual(ERRORS, stated);
   });
 });
 
 describe("msgpack", () => {
   const bounds = { items: 1024, keys: 4096 };
-  const edges = [0, 127, 128, 255, 256, 65535, 65536, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER, 2n ** 53n, 2n ** 64n - 1n];
-  const below = [-1, -32, -33, -128, -129, -32768, -32769, -(2 ** 31), -(2 ** 31) - 1, -Number.MAX_SAFE_INTEGER, -(2n ** 63n)];
+  const edges = [
+    0,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    65536,
+    2 ** 32 - 1,
+    2 ** 32,
+    Number.MAX_SAFE_INTEGER,
+    2n ** 53n,
+    2n ** 64n - 1n,
+  ];
+  const below = [
+    -1,
+    -32,
+    -33,
+    -128,
+    -129,
+    -32768,
+    -32769,
+    -(2 ** 31),
+    -(2 ** 31) - 1,
+    -Number.MAX_SAFE_INTEGER,
+    -(2n ** 63n),
+  ];
   for (const value of [...edges, ...below])
     test(`${value} comes back as it was`, () => assert.equal(unpack(pack(value), bounds), value));
   for (const size of [0, 1, 31, 32, 255, 256, 65535, 65536])

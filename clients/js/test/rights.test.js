@@ -46,12 +46,18 @@ describe("leases", () => {
     await channel.publish("mine", { lease });
     const message = channel.message({ lease, data: "half" });
     await message.flush();
-    await assert.rejects(asPerson(channel).lease("writer"), (error) => error instanceof outlast.LeaseHeld && error.holder === "agent" && error.retryAfterMs > 0);
+    await assert.rejects(
+      asPerson(channel).lease("writer"),
+      (error) => error instanceof outlast.LeaseHeld && error.holder === "agent" && error.retryAfterMs > 0,
+    );
     const [info] = await channel.leases();
     assert.deepEqual([info.name, info.holder, info.token, info.ttlMs], ["writer", "agent", lease.token, 10_000]);
     const other = await asPerson(channel).lease("writer", { takeOver: true });
     assert.equal(other.takenFrom, "agent");
-    await assert.rejects(channel.publish("late", { lease }), (error) => error instanceof outlast.Fenced && error.token === other.token);
+    await assert.rejects(
+      channel.publish("late", { lease }),
+      (error) => error instanceof outlast.Fenced && error.token === other.token,
+    );
     assert.deepEqual([lease.isHeld, lease.lost.aborted], [false, true]);
     await assert.rejects(channel.publish("later", { lease }), outlast.Fenced);
     await assert.rejects(message.append("!"), outlast.Fenced);
@@ -102,12 +108,18 @@ describe("claims", () => {
     const channel = newChannel();
     const claim = await channel.claim("charge:42");
     assert.deepEqual([claim.granted, claim.done, claim.attempt], [true, false, 1]);
-    await assert.rejects(asPerson(channel).claim("charge:42"), (error) => error instanceof outlast.ClaimHeld && error.holder === "agent" && error.attempt === 1);
+    await assert.rejects(
+      asPerson(channel).claim("charge:42"),
+      (error) => error instanceof outlast.ClaimHeld && error.holder === "agent" && error.attempt === 1,
+    );
     const waiting = asPerson(channel).claim("charge:42", { wait: true });
     await claim.settle({ receipt: 17 });
     const other = await waiting;
     assert.deepEqual([other.granted, other.done, other.result], [false, true, { receipt: 17 }]);
-    assert.deepEqual((await all(channel.claims())).map(({ key, status, holder, attempt }) => [key, status, holder, attempt]), [["charge:42", "done", "agent", 1]]);
+    assert.deepEqual(
+      (await all(channel.claims())).map(({ key, status, holder, attempt }) => [key, status, holder, attempt]),
+      [["charge:42", "done", "agent", 1]],
+    );
     await assert.rejects(claim.settle(1), TypeError);
   });
 
@@ -131,9 +143,14 @@ describe("claims", () => {
       proxy.cut();
       return { worked };
     };
-    const results = await Promise.all([other, person, agent].map((client) => client.channel(channel.name).once("key", work)));
+    const results = await Promise.all(
+      [other, person, agent].map((client) => client.channel(channel.name).once("key", work)),
+    );
     assert.deepEqual(results, [{ worked: 1 }, { worked: 1 }, { worked: 1 }]);
-    await assert.rejects(channel.once("other", () => Promise.reject(new Error("failed"))), /failed/);
+    await assert.rejects(
+      channel.once("other", () => Promise.reject(new Error("failed"))),
+      /failed/,
+    );
     assert.equal(await channel.once("other", () => "second try"), "second try");
   });
 
@@ -155,17 +172,26 @@ describe("two ways", () => {
     const inbox = await channel.inbox({ cursor: "agent" });
     const asked = asPerson(channel).prompt("Summarise the report", { fields: { pages: 3 } });
     const [request] = await take(inbox, 1);
-    assert.deepEqual([request.kind, request.text, request.data, request.clientId, request.message], ["prompt", "Summarise the report", { text: "Summarise the report", pages: 3 }, "person", null]);
+    assert.deepEqual(
+      [request.kind, request.text, request.data, request.clientId, request.message],
+      ["prompt", "Summarise the report", { text: "Summarise the report", pages: 3 }, "person", null],
+    );
     assert.equal(await request.accept({ eta: 5 }), true);
     const outcome = await asked;
-    assert.deepEqual([outcome.accepted, outcome.data, outcome.clientId, outcome.id], [true, { eta: 5 }, "agent", request.id]);
+    assert.deepEqual(
+      [outcome.accepted, outcome.data, outcome.clientId, outcome.id],
+      [true, { eta: 5 }, "agent", request.id],
+    );
 
     const message = channel.message({ data: "The report says" });
     await message.flush();
     const cancellation = inbox.cancelled(message, request);
     const cancelled = asPerson(channel).cancel(message, "the wrong report");
     await until(() => cancellation.signal.aborted);
-    assert.deepEqual([cancellation.text, cancellation.clientId, (await cancelled).accepted], ["the wrong report", "person", true]);
+    assert.deepEqual(
+      [cancellation.text, cancellation.clientId, (await cancelled).accepted],
+      ["the wrong report", "person", true],
+    );
     cancellation.close();
     await message.cancel();
 
@@ -187,10 +213,16 @@ describe("two ways", () => {
     assert.equal(two.outcome.accepted, true);
     const second = await channel.inbox({ cursor: "agent" });
     const again = await take(second, 2);
-    assert.deepEqual(again.map(({ text }) => text), ["one", "three"]);
+    assert.deepEqual(
+      again.map(({ text }) => text),
+      ["one", "three"],
+    );
     assert.equal(again[0].id, one.id);
     for (const request of again) await request.refuse("no");
-    assert.deepEqual((await Promise.all(questions)).map(({ accepted }) => accepted), [false, true, false]);
+    assert.deepEqual(
+      (await Promise.all(questions)).map(({ accepted }) => accepted),
+      [false, true, false],
+    );
     await second.close();
   });
 

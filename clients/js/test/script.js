@@ -4,7 +4,15 @@ import { once } from "node:events";
 import { connect } from "../dist/index.js";
 import { Connection } from "../dist/protocol/index.js";
 
-const WELCOME = { type: "WELCOME", version: 1, heartbeat_ms: 15_000, time_ms: 0, features: [], limits: {}, server: "script" };
+const WELCOME = {
+  type: "WELCOME",
+  version: 1,
+  heartbeat_ms: 15_000,
+  time_ms: 0,
+  features: [],
+  limits: {},
+  server: "script",
+};
 export const EPOCH = 0xc0ffee00c0ffeen;
 
 /** One connection as the broker has it. `frames` are those that came and were not answered by `answers`. */
@@ -94,6 +102,13 @@ export class Script extends EventTarget {
   }
 
   connect(options = {}) {
-    return connect("ws://script", { dial: this.dial, page: {}, backoffBaseMs: 1, backoffCapMs: 5, closeTimeoutMs: 0, ...options });
+    return connect("ws://script", {
+      dial: this.dial,
+      page: {},
+      backoffBaseMs: 1,
+      backoffCapMs: 5,
+      closeTimeoutMs: 0,
+      ...options,
+    });
   }
 }

@@ -49,11 +49,20 @@ describe("messages that grow", () => {
     assert.equal(message.position, ack.position);
     const [folded, ...more] = await all(channel.history());
     assert.deepEqual(more, []);
-    assert.deepEqual([folded.data, folded.name, folded.headers, folded.operation.op, folded.operation.state], ["Once upon a time", "answer", { run: "7" }, "folded", "complete"]);
+    assert.deepEqual(
+      [folded.data, folded.name, folded.headers, folded.operation.op, folded.operation.state],
+      ["Once upon a time", "answer", { run: "7" }, "folded", "complete"],
+    );
     const raw = await all(channel.history({ raw: true }));
-    assert.deepEqual(raw.map(({ operation }) => operation.op), ["open", "append", "append", "append", "close"]);
+    assert.deepEqual(
+      raw.map(({ operation }) => operation.op),
+      ["open", "append", "append", "append", "close"],
+    );
     const view = await seen(channel).getMessage(message.id);
-    assert.deepEqual([view.content, view.state, view.whole, view.clientId], ["Once upon a time", "complete", true, "agent"]);
+    assert.deepEqual(
+      [view.content, view.state, view.whole, view.clientId],
+      ["Once upon a time", "complete", true, "agent"],
+    );
     await assert.rejects(message.append("!"), outlast.MessageClosed);
   });
 
@@ -64,14 +73,25 @@ describe("messages that grow", () => {
       return message.flush().then(() => message.id);
     });
     const broken = channel.message();
-    await assert.rejects(broken.run(() => Promise.reject(new Error("out of ideas"))), /out of ideas/);
+    await assert.rejects(
+      broken.run(() => Promise.reject(new Error("out of ideas"))),
+      /out of ideas/,
+    );
     const stopped = channel.message();
-    await assert.rejects(stopped.run(() => AbortSignal.abort().throwIfAborted()), { name: "AbortError" });
-    const states = await Promise.all([written, broken.id, stopped.id].map(async (id) => {
-      const { state, reason } = await channel.getMessage(id);
-      return [state, reason];
-    }));
-    assert.deepEqual(states.map(([state]) => state), ["complete", "error", "cancelled"]);
+    await assert.rejects(
+      stopped.run(() => AbortSignal.abort().throwIfAborted()),
+      { name: "AbortError" },
+    );
+    const states = await Promise.all(
+      [written, broken.id, stopped.id].map(async (id) => {
+        const { state, reason } = await channel.getMessage(id);
+        return [state, reason];
+      }),
+    );
+    assert.deepEqual(
+      states.map(([state]) => state),
+      ["complete", "error", "cancelled"],
+    );
     assert.equal(states[1][1], "out of ideas");
   });
 
@@ -90,7 +110,10 @@ describe("messages that grow", () => {
     await message.complete();
     await channel.replace(message, "second");
     assert.equal((await channel.getMessage(message)).content, "second");
-    await assert.rejects(seen(channel).replace(message.id, "mine"), (error) => error instanceof outlast.ForeignMessage && error.clientId === "agent");
+    await assert.rejects(
+      seen(channel).replace(message.id, "mine"),
+      (error) => error instanceof outlast.ForeignMessage && error.clientId === "agent",
+    );
     await channel.remove(message.id);
     assert.deepEqual(await channel.getMessage(message).then(({ content, state }) => [content, state]), ["", "removed"]);
     await assert.rejects(channel.getMessage(99), outlast.UnknownMessage);
@@ -150,7 +173,10 @@ describe("attach", () => {
     assert.equal(session.state.version("mode"), 2);
     assert.match(session.through, /:4$/);
     const history = await take(session, 2);
-    assert.deepEqual(history.map(({ type }) => type), ["record", "message"]);
+    assert.deepEqual(
+      history.map(({ type }) => type),
+      ["record", "message"],
+    );
     assert.equal(history[0].record.data, "hello");
     assert.deepEqual([history[1].message.content, history[1].delta], ["Once ", "Once "]);
     assert.equal(session.messages.get(message.id).content, "Once ");
@@ -164,11 +190,17 @@ describe("attach", () => {
 
     await channel.state.set("mode", "final");
     const [changed] = await take(session, 1);
-    assert.deepEqual([changed.type, changed.key, changed.value, session.state.get("mode")], ["state", "mode", "final", "final"]);
+    assert.deepEqual(
+      [changed.type, changed.key, changed.value, session.state.get("mode")],
+      ["state", "mode", "final", "final"],
+    );
 
     const member = await channel.presence.enter({ typing: true });
     const [came] = await take(session, 1);
-    assert.deepEqual([came.type, came.event.member.clientId, came.event.member.data], ["presence", "agent", { typing: true }]);
+    assert.deepEqual(
+      [came.type, came.event.member.clientId, came.event.member.data],
+      ["presence", "agent", { typing: true }],
+    );
     assert.equal(session.members.length, 1);
     await member.leave();
     await session.close();
@@ -211,7 +243,14 @@ describe("attach", () => {
     message.append("b");
     await message.complete();
     const session = await channel.attach({ start: "earliest", raw: true, presence: false });
-    assert.deepEqual((await take(session, 3)).map(({ operation, delta }) => [operation.op, delta]), [["open", "a"], ["append", "b"], ["close", ""]]);
+    assert.deepEqual(
+      (await take(session, 3)).map(({ operation, delta }) => [operation.op, delta]),
+      [
+        ["open", "a"],
+        ["append", "b"],
+        ["close", ""],
+      ],
+    );
     await session.close();
   });
 });
@@ -221,11 +260,17 @@ describe("state", () => {
     const { state } = newChannel();
     const ack = await state.set("mode", { a: 1 });
     assert.deepEqual((await state.get()).toObject(), { mode: { a: 1 } });
-    await assert.rejects(state.set("mode", 2, { version: 0 }), (error) => error instanceof outlast.VersionMismatch && error.key === "mode" && error.version === ack.offset);
+    await assert.rejects(
+      state.set("mode", 2, { version: 0 }),
+      (error) => error instanceof outlast.VersionMismatch && error.key === "mode" && error.version === ack.offset,
+    );
     await state.set("mode", 2, { version: ack.offset });
     await state.increment("mode", 5);
     await state.increment("count");
-    await assert.rejects(state.update([{ set: "x", value: 1 }, { increment: "text" }, { set: "text", value: "t" }, { increment: "text" }]), outlast.NotANumber);
+    await assert.rejects(
+      state.update([{ set: "x", value: 1 }, { increment: "text" }, { set: "text", value: "t" }, { increment: "text" }]),
+      outlast.NotANumber,
+    );
     assert.deepEqual((await state.get()).toObject(), { mode: 7, count: 1 });
     await state.delete("count");
     await state.update([{ set: "a", value: null }, { increment: "b", by: -3 }, { delete: "mode" }]);
@@ -250,7 +295,10 @@ describe("state", () => {
     await watch.reached(ack.position);
     assert.deepEqual(watch.toObject(), { "key 0": 10, "key 1": 10, "key 2": 10, "key 3": 10, "key 4": 10 });
     const changes = await take(watch, 51);
-    assert.deepEqual([changes[0].key, changes[0].value, changes[50].key, changes[50].deleted], ["key 0", 1, "before", true]);
+    assert.deepEqual(
+      [changes[0].key, changes[0].value, changes[50].key, changes[50].deleted],
+      ["key 0", 1, "before", true],
+    );
     await watch.close();
   });
 
@@ -274,17 +322,35 @@ describe("presence", () => {
     const channel = newChannel();
     const watch = seen(channel).presence.watch();
     const first = await take(watch, 1);
-    assert.deepEqual(first.map(({ type, members }) => [type, members]), [["members", []]]);
+    assert.deepEqual(
+      first.map(({ type, members }) => [type, members]),
+      [["members", []]],
+    );
     const member = await channel.presence.enter("typing");
-    assert.deepEqual((await take(watch, 2)).map(({ type, member: who }) => [type, who?.data]), [["member", "typing"], ["occupied", undefined]]);
+    assert.deepEqual(
+      (await take(watch, 2)).map(({ type, member: who }) => [type, who?.data]),
+      [
+        ["member", "typing"],
+        ["occupied", undefined],
+      ],
+    );
     await member.update("reading");
     const [changed] = await take(watch, 1);
     assert.deepEqual([changed.member.data, changed.member.memberId, changed.present], ["reading", member.memberId, 1]);
-    assert.deepEqual((await channel.presence.members()).map(({ clientId, status }) => [clientId, status]), [["agent", "present"]]);
+    assert.deepEqual(
+      (await channel.presence.members()).map(({ clientId, status }) => [clientId, status]),
+      [["agent", "present"]],
+    );
     assert.equal(await channel.presence.occupied(), true);
     await channel.presence.untilOccupied(AbortSignal.timeout(5_000));
     await member.leave();
-    assert.deepEqual((await take(watch, 2)).map(({ type, member: who }) => [type, who?.reason]), [["member", "left"], ["vacated", undefined]]);
+    assert.deepEqual(
+      (await take(watch, 2)).map(({ type, member: who }) => [type, who?.reason]),
+      [
+        ["member", "left"],
+        ["vacated", undefined],
+      ],
+    );
     await watch.close();
     assert.equal(await channel.presence.occupied(), false);
     await assert.rejects(member.update("x"), outlast.Closed);
@@ -298,14 +364,20 @@ describe("presence", () => {
     const watch = channel.presence.watch();
     await take(watch, 2);
     proxy.cut();
-    assert.deepEqual((await take(watch, 2)).map(({ member }) => member.status), ["away", "present"]);
+    assert.deepEqual(
+      (await take(watch, 2)).map(({ member }) => member.status),
+      ["away", "present"],
+    );
     await watch.close();
   });
 
   test("counts alone", async () => {
     const channel = newChannel();
     const watch = channel.presence.watch({ members: false });
-    assert.deepEqual((await take(watch, 1)).map(({ type, present }) => [type, present]), [["counts", 0]]);
+    assert.deepEqual(
+      (await take(watch, 1)).map(({ type, present }) => [type, present]),
+      [["counts", 0]],
+    );
     const giveUp = new AbortController();
     const waiting = channel.presence.untilOccupied(giveUp.signal);
     giveUp.abort(new Error("enough"));
@@ -324,7 +396,10 @@ describe("cursors", () => {
     const second = channel.subscribe({ cursor: "phone" });
     assert.equal((await second.next()).value.data, "three");
     await second.return();
-    assert.deepEqual((await all(channel.cursors())).map(({ name, offset, lag }) => [name, offset, lag]), [["phone", 2, 1]]);
+    assert.deepEqual(
+      (await all(channel.cursors())).map(({ name, offset, lag }) => [name, offset, lag]),
+      [["phone", 2, 1]],
+    );
     const manual = channel.subscribe({ cursor: "phone", ack: "manual" });
     const { value } = await manual.next();
     assert.equal(value.data, "three");
@@ -339,7 +414,10 @@ describe("cursors", () => {
   test("a publisher waits until its message was read", async () => {
     const channel = newChannel();
     const ack = await channel.publish("read me");
-    await assert.rejects(ack.delivered({ cursor: "person", timeoutMs: 10 }), (error) => error instanceof outlast.NotDelivered && error.offset === 0);
+    await assert.rejects(
+      ack.delivered({ cursor: "person", timeoutMs: 10 }),
+      (error) => error instanceof outlast.NotDelivered && error.offset === 0,
+    );
     const delivered = ack.delivered({ cursor: "person" });
     const records = seen(channel).subscribe({ cursor: "person" });
     await take(records, 1);
@@ -372,7 +450,10 @@ describe("cursors", () => {
     session.ack();
     await session.acked();
     await session.close();
-    assert.deepEqual((await all(channel.cursors())).map(({ offset }) => offset), [2]);
+    assert.deepEqual(
+      (await all(channel.cursors())).map(({ offset }) => offset),
+      [2],
+    );
   });
 });
 
@@ -404,7 +485,10 @@ describe("ephemeral messages", () => {
     for (const word of ["a", "b", "c"]) channel.sendEphemeral(word);
     await take(other, 3);
     await until(() => heard.dropped);
-    assert.deepEqual((await take(heard, 2)).map(({ data }) => data), ["b", "c"]);
+    assert.deepEqual(
+      (await take(heard, 2)).map(({ data }) => data),
+      ["b", "c"],
+    );
     await heard.close();
     await other.close();
   });

@@ -36,5 +36,10 @@ export function table(page, head) {
   if (after.length !== 1) throw new Error(`the page must have one table with the columns ${head}`);
   const lines = after[0].split("\n").slice(1);
   const end = lines.findIndex((line) => !line.startsWith("|"));
-  return lines.slice(0, end).map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
+  return lines.slice(0, end).map((line) =>
+    line
+      .slice(1, -1)
+      .split("|")
+      .map((cell) => cell.trim()),
+  );
 }

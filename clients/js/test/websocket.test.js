@@ -12,7 +12,10 @@ after(() => broker.stop());
 
 const addressOf = (scheme) => broker.url.replace("outlast:", `${scheme}:`);
 
-for (const [what, { connect }] of [["the modules", outlast], ["the bundle for browsers", bundle]])
+for (const [what, { connect }] of [
+  ["the modules", outlast],
+  ["the bundle for browsers", bundle],
+])
   test(`${what}: publish, attach, prompt`, async () => {
     const client = await connect(addressOf("http"), { clientId: "page" });
     const agent = await connect(addressOf("ws"), { clientId: "agent" });
@@ -20,7 +23,10 @@ for (const [what, { connect }] of [["the modules", outlast], ["the bundle for br
     await Promise.all(Array.from({ length: 500 }, (_, at) => channel.publish({ at })));
     const inbox = await agent.channel(what).inbox({ cursor: "agent" });
     const session = await channel.attach({ last: 3 });
-    assert.deepEqual((await take(session, 3)).map(({ record }) => record.data.at), [497, 498, 499]);
+    assert.deepEqual(
+      (await take(session, 3)).map(({ record }) => record.data.at),
+      [497, 498, 499],
+    );
     const asked = channel.prompt("Hello?");
     const [request] = await take(inbox, 1);
     await request.accept();

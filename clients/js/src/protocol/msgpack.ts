@@ -113,7 +113,8 @@ export class Unpacker {
     if (byte >= 0xe0) return byte - 256;
     if (byte < 0xca) return this.#bytesOrWord(byte);
     if (byte < 0xd4) return this.#number(byte);
-    if (byte >= 0xdd) return byte === 0xdd ? this.#array(this.#uint(4), depth) : this.#map(this.#uint(byte === 0xde ? 2 : 4), depth);
+    if (byte >= 0xdd)
+      return byte === 0xdd ? this.#array(this.#uint(4), depth) : this.#map(this.#uint(byte === 0xde ? 2 : 4), depth);
     if (byte === 0xdc) return this.#array(this.#uint(2), depth);
     if (byte >= 0xd9) return this.#text(this.#uint(1 << (byte - 0xd9)));
     throw new SyntaxError("an extension type");
