@@ -31,7 +31,7 @@ from tests.broker.growing import (
     say_each,
     unknown,
     until_folded,
-)
+)  # fmt: skip
 from tests.broker.stage import Actor, Stage, Time
 from tests.broker.test_feeder import Staged
 
