@@ -3,5 +3,5 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs", "tests.support.broker", "tests.support.web"
+    "tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs", "tests.broker.room"
 )
