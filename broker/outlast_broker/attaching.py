@@ -79,6 +79,7 @@ def _message(connection: ClientConnection, frame: f.Message, channel: Channel, b
             # Meanwhile it was trimmed, or went on and was folded further along.
             _message(connection, frame, channel, growing)
             return
+        folded.remember(channel, seen)
         page = f.Page(frame.request, cut.low, cut.high, channel.first, channel.last, cut.batches)
         connection.send(f.encode(page))
 

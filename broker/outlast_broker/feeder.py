@@ -118,6 +118,7 @@ class Feeder:
             code = ErrorCode.DAMAGED if isinstance(failure, Damaged) else ErrorCode.INTERNAL
             self._refuse(reader, code, failure)
         else:
+            folded.remember(reader.channel, seen)
             run = folded.current(future.result(), clock.now_ms())
             groups = group_batches([run[span.start : span.end] for span in spans(run)])
             self._send(reader, [(b"".join(group), next(spans(group[-1])).last) for group in groups])

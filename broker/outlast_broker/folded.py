@@ -36,7 +36,8 @@ class Hole(Damaged):
 class Seen(NamedTuple):
     """A channel as the loop saw it: its messages that can be given whole, and the part of its tail that may be needed.
 
-    `contents` are in memory, and only grow at their end: so much of them counts.
+    `contents` are in memory, and only grow at their end: so much of them counts. `learned` is what the reading thread
+    had to put together, for `remember`.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Seen(NamedTuple):
     tail: Sequence[bytes]
     now_ms: int
     perishable: bool
+    learned: dict[int, bytes]
 
     @property
     def tail_first(self) -> int:
@@ -71,7 +73,14 @@ def see(channel: Channel, snapshot: Snapshot, low: int, now_ms: int, bytes_max: 
     elif channel.tail:
         tail = channel.tail_from(max(_met_from(stretches, low), channel.tail_firsts[0]), bytes_max)
     through, perishable = snapshot.through, channel.perishable
-    return Seen(channel.number, first, through, growing, contents, stretches, tail, now_ms, perishable)
+    return Seen(channel.number, first, through, growing, contents, stretches, tail, now_ms, perishable, {})
+
+
+def remember(channel: Channel, seen: Seen) -> None:
+    """What had to be put together for one reader is there for the next: after a start all of them come at once."""
+    for message, content in seen.learned.items():
+        if channel.session is not None:
+            channel.session.learn(seen.growing[message], content)
 
 
 def _met_from(stretches: Sequence[Stretch], low: int) -> int:
@@ -293,10 +302,13 @@ def content_of(log: Log, seen: Seen, growing: Growing) -> bytes | None:
     """What a message holds as of its place; None when that cannot be had any more. Raises Hole and Damaged."""
     known = seen.contents.get(growing.message)
     if known is not None:
-        content, length = known
-        return bytes(content[:length])
+        there, length = known
+        return bytes(there[:length])
     bytes_max = PAGE_BYTES if growing.base < growing.place else 1
-    return assemble(_runs(log, seen, growing.base, bytes_max, growing.place), growing)
+    content = assemble(_runs(log, seen, growing.base, bytes_max, growing.place), growing)
+    if content is not None and growing.message in seen.growing:
+        seen.learned[growing.message] = content
+    return content
 
 
 # --- small help -------------------------------------------------------------------------------------------

@@ -73,7 +73,11 @@ class Folding:
 
     def due_ms(self, channel: Channel, now_ms: int) -> int:
         """When to look at it again, should it leave the memory until then; 0: there is nothing to be done."""
-        return now_ms + self._fold_after_ms if self.waits(channel) else 0
+        session = channel.session
+        if session is None or not self.waits(channel):
+            return 0
+        due_ms = now_ms + self._fold_after_ms
+        return due_ms if _has_closed(session) else max(due_ms, session.sweep.next_ms)
 
     def stop(self) -> None:
         self._stopped = True
@@ -97,7 +101,7 @@ class Folding:
                 self._keep(channel, channel.session)
 
     def _keep(self, channel: Channel, session: Session) -> None:
-        if channel.perishable or any(not each.is_open for each in session.durable.messages.values()):
+        if channel.perishable or _has_closed(session):
             self._waiting[channel] = None
 
     # --- beginning ----------------------------------------------------------------------------------------
@@ -237,6 +241,10 @@ class Folding:
             if group is not None and group.moves_chunks(channel):
                 return True
         return False
+
+
+def _has_closed(session: Session) -> bool:
+    return any(not each.is_open for each in session.durable.messages.values())
 
 
 def _can_be_folded(growing: Growing, channel: Channel, session: Session) -> bool:

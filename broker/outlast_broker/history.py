@@ -120,6 +120,7 @@ class _Answering:
                 self._retry(future)
             else:
                 cut = future.result()
+                folded.remember(self._channel, seen)
                 self._send(cut._replace(batches=folded.current(cut, clock.now_ms())))
 
         self._connection.read_aside(self._request, self._channel, done, read, seen, *args)

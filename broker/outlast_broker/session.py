@@ -262,6 +262,13 @@ class Session:
                 contents[message] = (content, each.size - each.label_size)
         return contents
 
+    def learn(self, growing: Growing, content: bytes) -> None:
+        """What a message held was found in the log: if nothing was done to it since, that is good to know."""
+        message = growing.message
+        known = message in self.content or self.durable.messages.get(message) != growing
+        if not known and self._contents.take(len(content)):
+            self.content[message] = bytearray(content)
+
     # --- rows ---------------------------------------------------------------------------------------------
 
     @property

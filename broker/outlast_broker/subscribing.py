@@ -84,6 +84,7 @@ class _Beginning:
                 return
             if failure is not None:
                 self._failed()
+            folded.remember(channel, seen)
             self._start(Start(max(future.result(), channel.first - 1)))
 
         connection.read_aside(self._frame.request, channel, found, folded.after_last, seen, self._frame.last or 0)

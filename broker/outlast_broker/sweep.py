@@ -59,8 +59,12 @@ class Sweep:
 
     def is_due(self, stored: int, now_ms: int) -> bool:
         """Whether there is something to look for in the chunks, which end at `stored`."""
-        worth = self._next_ms <= now_ms and self._over_ms <= now_ms
-        return self._reached > 0 or (worth and self.first <= stored)
+        return self._reached > 0 or (self.next_ms <= now_ms and self.first <= stored)
+
+    @property
+    def next_ms(self) -> int:
+        """Before this it is not worth to begin."""
+        return max(self._next_ms, self._over_ms)
 
     def begin(self, first: int, stored: int, now_ms: int) -> int:
         """Where to go on; `first` is the lowest offset that is kept."""

@@ -2,6 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs", "tests.support.broker", "tests.support.web"
-)
+pytest.register_assert_rewrite("tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs")

@@ -296,6 +296,26 @@ class Missing(MemoryLog):
         return [each for each in super().read(number, offset, bytes_max) if each.first > 1]
 
 
+def test_after_a_start_a_message_is_put_together_once_for_all_who_come(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = staged(journal_bytes=1, journal_age_ms=0)
+    agent, number = begun(stage, opened("a"), *[grown(1, "b")] * 20)
+    stage.settle("room")
+    stage = staged(stage.crash(), journal_age_ms=10**9)
+    assemble, put_together = folded.assemble, []
+    monkeypatch.setattr(folded, "assemble", lambda *args: put_together.append(args) or assemble(*args))
+    agent = stage.client("agent")
+    agent.open("room")
+    for at in range(5):
+        actor = reader(stage, f"reader{at}")
+        attach(actor, number)
+        assert actor.records(21 + at)[-1].data == b"a" + b"b" * 20 + b"c" * at
+        assert message(actor, number, 1).data == b"a" + b"b" * 20 + b"c" * at
+        say(agent, number, grown(1, "c"))
+    assert len(put_together) == 1
+
+
 # --- many, large, long ------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ from tests.broker.growing import (
     say_each,
     unknown,
     until_folded,
-)
+)  # fmt: skip
 from tests.broker.stage import Actor, Stage, Time
 from tests.broker.test_feeder import Staged
 
@@ -459,6 +459,18 @@ def test_what_was_to_be_folded_when_the_broker_ended_is_folded_by_the_next_one(r
         stage.tick()
     run = b"".join(each.batches for each in left.read(room.number, 1, 1 << 30))
     assert briefs(run) == [(2, Op.FOLDED, b"a")]
+
+
+@pytest.mark.parametrize("closed_one", [True, False])
+def test_a_channel_is_looked_at_again_when_there_is_something_to_do(room: Room, closed_one: bool) -> None:
+    """A record that lives for days asks for nothing until then."""
+    room.say(plain("x", ttl_ms=10**9))
+    if closed_one:
+        room.say(opened("a"), closed(2))
+    room.settle()
+    room.stage.idle()
+    later_ms = room.stage.channel("room").due_ms - room.time.ms
+    assert later_ms == (FOLD_AFTER_MS if closed_one else 10**9)
 
 
 def test_a_deleted_channel_is_not_folded(room: Room) -> None:

@@ -35,7 +35,7 @@ from tests.support.bounds import FACTOR, seeded_random
 from tests.support.knowledge import Knowledge, Reader, Told
 
 STEPS = 100
-RUNS = 5
+RUNS = 3
 ROOM = "room"
 TEXT = 1
 # With these a few short records are many pieces, tiles, chunks and slices.

@@ -461,6 +461,29 @@ def test_a_snapshot_keeps_nothing_of_what_messages_hold() -> None:
     assert not any(isinstance(each, bytes | bytearray) for growing in snapshot.growing.values() for each in growing)
 
 
+def test_what_was_put_together_for_one_reader_is_there_for_the_next() -> None:
+    alone = Alone()
+    alone.say(opened("a"), opened("b"))
+    growing = dict(alone.session.durable.messages)
+    alone.session.close()
+    alone.say(grown(2, "c"))
+    alone.session.learn(growing[1], b"a")
+    alone.session.learn(growing[2], b"b")
+    assert alone.session.content == {1: b"a"}, "something was done to the other one since"
+    alone.say(grown(1, "d"))
+    assert alone.session.content == {1: b"ad"}
+    alone.session.learn(alone.session.durable.messages[1], b"ad")
+    alone.session.close()
+    assert alone.contents.take(1 << 20), "nothing was counted twice"
+
+
+def test_what_is_learned_is_bounded_like_everything_in_memory() -> None:
+    alone = Alone(contents_bytes=5)
+    alone.say(opened("a" * 6))
+    alone.session.learn(told(alone, 1), b"a" * 6)
+    assert alone.session.content == {}
+
+
 # --- stretches --------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ def test_nothing_is_looked_for_before_the_first_is_over() -> None:
     sweep.expect(5, 6, 1_000)
     sweep.expect(9, 9, 400)
     assert sweep.first == 5
-    assert not sweep.is_due(10, 399)
+    assert not sweep.is_due(10, 399) and sweep.next_ms == 400
     assert sweep.is_due(10, 400)
 
 

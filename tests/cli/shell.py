@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from outlast_cli.root import root
 
 COMMAND = (sys.executable, "-W", "error", "-m", "outlast_cli")
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 class Finished(NamedTuple):
