@@ -3,22 +3,27 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+JS_READY := clients/js/node_modules/.installed-lock.json
 
 .PHONY: help setup demo test check style bench clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## make .venv with Outlast and its tools in it
+setup: $(READY) $(JS_READY)  ## make .venv with Outlast and its tools in it, and install those of the JavaScript client
 
 $(READY): pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
+$(JS_READY): clients/js/package-lock.json scripts/setup_js.sh
+	@sh scripts/setup_js.sh
+	@touch $@
+
 demo: $(READY)   ## watch an agent's work survive cut connections and a killed broker
 	@$(BIN)/outlast demo
 
-test: check      ## check, then run every test
+test: check $(JS_READY)  ## check, then run every test
 	$(BIN)/python -X dev -W error -m pytest $(PYTEST)
 
 check: $(READY)  ## ruff, mypy --strict and the house rules
@@ -35,4 +40,4 @@ bench: $(READY)  ## measure Outlast on this machine
 	$(BIN)/python -m bench
 
 clean:           ## remove what setup made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist

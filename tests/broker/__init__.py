@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs")
+pytest.register_assert_rewrite(
+    "tests.broker.log_contract", "tests.broker.stage", "tests.broker.logs", "tests.broker.room"
+)

@@ -1,0 +1,34 @@
+/** Outlast's client: publish, leave, come back, get exactly the rest. README.md and docs/javascript.md explain it. */
+
+export type { AnswerOptions } from "./answers.js";
+export type { Attachment, AttachOptions, MessageChanged, SessionEvent } from "./attachment.js";
+export type { Channel, Cursor, PublishManyOptions, PublishOptions, RequestOptions } from "./channel.js";
+export type { Claim, ClaimOptions, ClaimSummary } from "./claim.js";
+export { type Client, connect } from "./client.js";
+export type { DeliveryOptions } from "./delivery.js";
+export type { EphemeralMessage, Ephemerals } from "./ephemeral.js";
+export {
+  BadChannelName, BadData, BufferFull, ClaimHeld, Closed, ConnectFailed, ConnectionLost, Damaged, type Detail, Fenced,
+  ForeignMessage, GoingAway, LeaseHeld, LimitExceeded, MessageClosed, NotANumber, NotAnswered, NotDelivered, OffsetAhead,
+  OffsetMismatch, OutlastError, ReadOnly, Refused, Resync, SequenceGap, StaleEpoch, TooLarge, Trimmed, UnknownChannel,
+  UnknownCursor, UnknownMessage, VersionMismatch, Violation,
+} from "./errors.js";
+export type { Content, GrowingMessage } from "./growing.js";
+export type { HistoryOptions } from "./history.js";
+export type { Cancellation, Inbox, InboxOptions, Request } from "./inbox.js";
+export type { Lease, LeaseInfo, LeaseOptions } from "./lease.js";
+export type { Member, PresenceEvent } from "./members.js";
+export type { Fence, MessageOptions, MessageRef, MessageWriter } from "./message.js";
+export type { ConnectOptions, LinkState, Page } from "./options.js";
+export type { Ack } from "./outbox.js";
+export type { Membership, Presence, PresenceWatch } from "./presence.js";
+export type { MessageState, Operation } from "./protocol/operations.js";
+export type { Whole } from "./protocol/words.js";
+export { type ChannelInfo, type ChannelRecord, type ChannelSummary, type Data, type Headers, Message, type Retention } from "./records.js";
+export type { StateChanged, StateEntry, StateSnapshot } from "./replica.js";
+export type { Kind, Outcome, Reference, RequestFields } from "./requests.js";
+export type { StartOptions, Where } from "./starts.js";
+export type { Change, SharedState, WriteOptions } from "./state.js";
+export type { StateWatch } from "./state-watch.js";
+export type { SubscribeOptions, Subscription } from "./subscription.js";
+export type { Dial, SocketLike, Transport, TransportEvents } from "./transport.js";

@@ -1,0 +1,121 @@
+/** What a client can be told, checked before any I/O. */
+
+import type { Pace } from "./backoff.js";
+import { isName, isWhole, utf8, type Whole } from "./protocol/words.js";
+import { socketDial } from "#socket";
+import { chooseUrl, type Dial, type SocketLike, webSocketDial } from "./transport.js";
+
+export type LinkState = "connecting" | "open" | "waiting" | "closed";
+
+/** The part of a page that tells when it is worth trying again; in a browser it is there by itself. */
+export interface Page {
+  window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
+  document?: (Pick<EventTarget, "addEventListener" | "removeEventListener"> & { visibilityState?: string }) | undefined;
+}
+
+export interface ConnectOptions {
+  /** Whose records these are, for readers to see; a random one by default. */
+  clientId?: string;
+  /** How long `connect` tries before ConnectFailed, 10 s; null: for ever. */
+  timeoutMs?: number | null;
+  /** How long `close` waits for publishes that are not acknowledged, 5 s. */
+  closeTimeoutMs?: number;
+  /** Bound of what is not acknowledged, 8 MiB. A message counts its bytes and 256 more. */
+  bufferBytes?: number;
+  /** Beyond it, `publish` waits, or throws BufferFull. */
+  whenFull?: "wait" | "throw";
+  /** Called at each change of the connection. */
+  onState?: (state: LinkState, reason: string) => void;
+  /** [id, epoch] of a publisher that restarts under one id. The epoch MUST be higher after each restart. Random by default. */
+  producer?: readonly [id: Whole, epoch: Whole];
+  /** Credentials for the broker. */
+  token?: string;
+  /** How long silence may last, 15 s. */
+  heartbeatMs?: number;
+  /** Reconnecting waits at random up to a bound that doubles from 100 ms ... */
+  backoffBaseMs?: number;
+  /** ... to 10 s. */
+  backoffCapMs?: number;
+  /** A WebSocket class where there is no global one. */
+  WebSocket?: new (url: string) => SocketLike;
+  /** Another way to the broker, whatever the address. */
+  dial?: Dial;
+  /** In place of the global window and document. */
+  page?: Page;
+  /** Told what people may want to know, as that publishing waits. */
+  log?: (message: string) => void;
+  /** Gives up connecting. */
+  signal?: AbortSignal;
+}
+
+/** What the client works with. */
+export interface Options {
+  readonly url: string;
+  readonly dial: Dial;
+  readonly clientId: string;
+  readonly producer: readonly [Whole, Whole];
+  readonly token: string | null;
+  readonly timeoutMs: number | null;
+  readonly closeTimeoutMs: number;
+  readonly bufferBytes: number;
+  readonly waitsWhenFull: boolean;
+  readonly heartbeatMs: number;
+  readonly pace: Pace;
+  readonly page: Page;
+  readonly onState: ConnectOptions["onState"];
+  log(message: string): void;
+}
+
+const U64_MAX = 2n ** 64n - 1n;
+
+export function makeOptions(url: string | undefined, given: ConnectOptions): Options {
+  const full = chooseUrl(url);
+  const { window, document } = globalThis as Page;
+  const baseMs = checkWhole("backoffBaseMs", given.backoffBaseMs ?? 100, 1);
+  const [id, epoch] = given.producer ?? [random64(), 0];
+  return {
+    url: full,
+    dial: given.dial ?? dialFor(full, given.WebSocket),
+    clientId: checkName("clientId", given.clientId ?? random64().toString(16), 128),
+    producer: [checkWhole("producer", id, 0, U64_MAX), checkWhole("producer", epoch, 0, U64_MAX)],
+    token: given.token ?? null,
+    timeoutMs: given.timeoutMs === undefined ? 10_000 : given.timeoutMs,
+    closeTimeoutMs: given.closeTimeoutMs ?? 5_000,
+    bufferBytes: checkWhole("bufferBytes", given.bufferBytes ?? 8 * 1_048_576, 1),
+    waitsWhenFull: given.whenFull !== "throw",
+    heartbeatMs: checkWhole("heartbeatMs", given.heartbeatMs ?? 15_000, 1),
+    pace: { baseMs, capMs: checkWhole("backoffCapMs", given.backoffCapMs ?? Math.max(10_000, baseMs), baseMs) },
+    page: given.page ?? { window, document },
+    onState: given.onState,
+    log: given.log ?? (() => {}),
+  };
+}
+
+function dialFor(url: string, given: ConnectOptions["WebSocket"]): Dial {
+  if (url.startsWith("outlast")) return socketDial;
+  const make = given ?? (globalThis as { WebSocket?: new (url: string) => SocketLike }).WebSocket;
+  if (!make)
+    throw new TypeError("there is no global WebSocket here: give one as options.WebSocket, or use outlast://HOST:PORT");
+  return webSocketDial(make);
+}
+
+/** A random u64 other than 0. */
+export function random64(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0]! || 1n;
+}
+
+/** `value` if it is a whole number within the bounds. Throws RangeError. */
+export function checkWhole<T extends Whole>(what: string, value: T, lowest: Whole, highest: Whole = Infinity): T {
+  if (isWhole(value) && value >= lowest && value <= highest) return value;
+  throw new RangeError(`${what} is ${value}, expected a whole number from ${lowest} to ${highest}`);
+}
+
+/** `name` if it is 1 to `bytesMax` bytes of UTF-8 without control characters. Throws TypeError. */
+export function checkName(what: string, name: string, bytesMax: number): string {
+  if (isName(name, bytesMax)) return name;
+  const said =
+    typeof name === "string"
+      ? `has ${utf8(name).length} bytes or characters that are not allowed`
+      : `is ${typeof name}`;
+  throw new TypeError(`${what} ${said}: expected 1 to ${bytesMax} bytes of UTF-8 without control characters`);
+}

@@ -1,0 +1,11 @@
+/** The protocol core: bytes <-> meaning, without I/O. For those who write tools of their own; programs use `outlast`. */
+
+export { checkBatch, encodeBatch, type Label, makeRow, readRecords, type Row, type Span, spans, stamped, type StoredRecord } from "./batch.js";
+export { Connection, type State } from "./connection.js";
+export { crc32 } from "./crc32.js";
+export { ERRORS, ProtocolError } from "./errors.js";
+export { decode, encode, type Frame, type Role, specNumbered, specOf, SPECS, TABLE, UNCONDITIONAL } from "./frames.js";
+export { Float, pack, unpack } from "./msgpack.js";
+export { type MessageState, type Operation, operationRow, readOperation, STATES } from "./operations.js";
+export { epochOf, epochText, parsePosition, positionText } from "./position.js";
+export { type Bytes, type Whole, wholeFrom } from "./words.js";

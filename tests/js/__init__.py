@@ -1,0 +1,1 @@
+"""The JavaScript client, built and tested as its own tools do."""
