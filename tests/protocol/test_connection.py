@@ -365,3 +365,13 @@ def test_a_received_piece_is_not_kept_alive_by_its_frames() -> None:
 
 def test_the_client_id_of_the_samples_is_the_one_in_their_batches() -> None:
     assert isinstance(HELLO, Hello) and HELLO.client_id == WELCOME.client_id == CLIENT_ID
+
+
+def test_it_knows_whether_a_frame_has_begun() -> None:
+    connection = Connection(Role.BROKER)
+    data = encode(Hello([1]))
+    for piece in (data[:3], data[3:-1]):
+        connection.receive(piece)
+        assert connection.within_frame
+    connection.receive(data[-1:])
+    assert not connection.within_frame
