@@ -55,6 +55,13 @@ def test_one_record(url: str) -> None:
     assert (stored["data"], stored["name"], stored["headers"]) == ({"a": 1}, "ev", {"k": "v"})
 
 
+def test_what_has_a_time_to_live_is_gone_after_it(url: str) -> None:
+    assert shell.run("pub", "brief", "gone", "--ttl", "1ms", url=url).code == Exit.OK
+    assert shell.run("pub", "brief", "stays", "--ttl", "1h", url=url).code == Exit.OK
+    done = shell.run("history", "brief", "--json", url=url)
+    assert [json.loads(line)["data"] for line in done.out.splitlines()] == ["stays"]
+
+
 def test_a_condition_that_does_not_hold(url: str) -> None:
     assert shell.run("pub", "pub-if", "first", "--if-offset", "0", url=url).code == 0
     done = shell.run("pub", "pub-if", "second", "--if-offset", "0", url=url)
@@ -108,6 +115,11 @@ def test_ctrl_c_settles_what_was_read(url: str) -> None:
         (["pub", "ch", "-", "--if-offset", "1"], "for a single record"),
         (["pub", "ch", "x", "--header", "k"], "no KEY=VALUE"),
         (["pub", "ch", "x", "--name", "n" * 256], "name has more than 255 bytes"),
+        (
+            ["pub", "ch", "x", "--message", "m", "--ttl", "1s"],
+            "leave out --name, --json, --ephemeral, --if-offset and --ttl",
+        ),
+        (["pub", "ch", "x", "--ephemeral", "--ttl", "1s"], "leave out -, --if-offset, --ttl"),
         (["pub", "ch", "x", "--url", "http://x"], "no address of a broker"),
     ],
 )

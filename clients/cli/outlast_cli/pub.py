@@ -42,13 +42,16 @@ FORMATS = ("auto", "table", "plain", "json")
 @click.option("--lease", "lease_name", metavar="NAME", help="Only while nobody else has this lease.")
 @click.option("--lease-ttl", "lease_ms", type=DURATION, default="10s", show_default=True, help="How long after the end "
               "of this process, should it be killed, the lease lapses.")  # fmt: skip
+@click.option(
+    "--ttl", "ttl_ms", type=DURATION, default="0", help="After so long nobody is given it any more. 0: never."
+)
 @click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Tell it to those who read now, and store nothing.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", help="How the ack is printed. "
               "auto: a table on a terminal, EPOCH:OFFSET in a pipe.")  # fmt: skip
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    lease_name: str | None, lease_ms: int, is_ephemeral: bool, message_name: str | None, form: str, url: str,
+    lease_name: str | None, lease_ms: int, ttl_ms: int, is_ephemeral: bool, message_name: str | None, form: str, url: str,
     connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
@@ -60,18 +63,20 @@ def pub(
     With --message DATA, or with - all of standard input, is one message that grows while it comes, for readers to
     see. At the end it is closed as complete, and by Ctrl-C as cancelled; the position of its opening is printed.
     """
-    if message_name is not None and (name is not None or is_json or is_ephemeral or if_offset is not None):
+    if message_name is not None and (name is not None or is_json or is_ephemeral or if_offset is not None or ttl_ms):
         raise click.UsageError(
-            "--message names one text that is stored: leave out --name, --json, --ephemeral and --if-offset"
+            "--message names one text that is kept: leave out --name, --json, --ephemeral, --if-offset and --ttl"
         )
     labels: dict[str, Any] = {"name": name, "headers": parse_headers(header_texts) or None}
     if is_ephemeral:
-        if data == "-" or if_offset is not None:
-            raise click.UsageError("--ephemeral is for a single message without an offset: leave out - and --if-offset")
+        if data == "-" or if_offset is not None or ttl_ms:
+            raise click.UsageError("--ephemeral is for one message that is not stored: leave out -, --if-offset, --ttl")
         message = parse_data(data, is_json)
         return run_session(
             url, connect_timeout_ms, lambda client: ephemeral.tell(channel_of(client, channel), message, labels)
         )
+    if ttl_ms:
+        labels["ttl"] = ttl_ms / 1000
     task: Task
     if message_name is not None:
         task = partial(write, labels=labels | {"name": message_name}, source=STDIN if data == "-" else data)
