@@ -117,7 +117,7 @@ def test_ctrl_c_settles_what_was_read(url: str) -> None:
         (["pub", "ch", "x", "--name", "n" * 256], "name has more than 255 bytes"),
         (
             ["pub", "ch", "x", "--message", "m", "--ttl", "1s"],
-            "leave out --name, --json, --ephemeral, --if-offset and --ttl",
+            "--if-offset and --ttl",
         ),
         (["pub", "ch", "x", "--ephemeral", "--ttl", "1s"], "leave out -, --if-offset, --ttl"),
         (["pub", "ch", "x", "--url", "http://x"], "no address of a broker"),

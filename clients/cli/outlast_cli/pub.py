@@ -51,8 +51,8 @@ FORMATS = ("auto", "table", "plain", "json")
 @broker_options
 def pub(
     channel: str, data: str, is_json: bool, name: str | None, header_texts: Sequence[str], if_offset: int | None,
-    lease_name: str | None, lease_ms: int, ttl_ms: int, is_ephemeral: bool, message_name: str | None, form: str, url: str,
-    connect_timeout_ms: int,
+    lease_name: str | None, lease_ms: int, ttl_ms: int, is_ephemeral: bool, message_name: str | None, form: str,
+    url: str, connect_timeout_ms: int,
 ) -> int:  # fmt: skip
     """Publish DATA to CHANNEL; with - as DATA, every line of standard input.
 
