@@ -22,6 +22,7 @@ import { BATCH_BYTES_MAX, BATCH_RECORDS_MAX } from "./protocol/batch.js";
 import type { Frame } from "./protocol/frames.js";
 import { epochText } from "./protocol/position.js";
 import type { Bytes, Whole } from "./protocol/words.js";
+import { safe } from "./records.js";
 import { type Deferred, defer, ignore, sleep, unlessAborted } from "./waiting.js";
 import { Wire } from "./wire.js";
 
@@ -41,7 +42,7 @@ export interface Life {
 /** One acknowledgement of a PUBLISHED frame. */
 export interface Acked {
   readonly type: "ACKED";
-  readonly offset: Whole;
+  readonly offset: number;
   readonly duplicate: boolean;
 }
 
@@ -229,7 +230,7 @@ export class Link {
     this.#attempt = attempt + 1;
     const waitMs = delayMs(attempt, pace, Math.random(), this.#notBeforeMs - performance.now());
     this.#enter("waiting", `${this.failure.message}; next attempt in ${Math.round(waitMs)} ms`);
-    if ((this.state as LinkState) !== "closed") this.#timer = setTimeout(() => this.#connect(), waitMs);
+    if ((this.state as LinkState) !== "closed") this.#timer = setTimeout(() => this.#connect(), Math.ceil(waitMs) + 1);
   }
 
   // --- requests ------------------------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ export class Link {
     switch (frame.type) {
       case "PUBLISHED":
         for (const [request, offset, duplicate] of frame["acks"])
-          this.#answer(wire, request, { type: "ACKED", offset, duplicate });
+          this.#answer(wire, request, { type: "ACKED", offset: safe(offset), duplicate });
         break;
       case "DELIVER":
         return this.#routes.get(number)?.delivered(frame["batches"]);

@@ -19,7 +19,6 @@ import { checkSize, Entry, Publisher, type Tie } from "./publisher.js";
 import type { Row } from "./protocol/batch.js";
 import { positionText } from "./protocol/position.js";
 import type { Whole } from "./protocol/words.js";
-import { safe } from "./records.js";
 import { Bell, type Deferred, defer, ignore, unlessAborted, within } from "./waiting.js";
 
 /** What one publish got. It is on disk. */
@@ -164,7 +163,13 @@ export class Outbox {
     const { publisher } = lane;
     const link = this.#link;
     const nowMs = performance.now();
-    if (!link.isOpen || lane.opening || publisher.isIdle || publisher.onItsWay || nowMs < publisher.notBeforeMs) return;
+    if (!link.isOpen || lane.opening || publisher.isIdle || publisher.onItsWay) return;
+    // Timers may fire early.
+    if (nowMs < publisher.notBeforeMs) {
+      clearTimeout(lane.timer);
+      lane.timer = setTimeout(() => this.#pump(lane), Math.ceil(publisher.notBeforeMs - nowMs));
+      return;
+    }
     const life = link.life(lane.name);
     if (!life) {
       lane.opening = true;
@@ -220,7 +225,7 @@ export class Outbox {
   }
 
   #acknowledged(lane: Lane, epoch: string, { offset: first, duplicate }: Acked): void {
-    let offset = safe(first);
+    let offset = first;
     let heldBytes = 0;
     const nameless: Entry<Ticket>[] = [];
     for (const entry of lane.publisher.acknowledged()) {
@@ -239,14 +244,8 @@ export class Outbox {
   #refused(lane: Lane, error: OutlastError): void {
     const { publisher } = lane;
     const { pace, log } = this.#link.options;
-    const nowMs = performance.now();
-    const failed = publisher.refused(error, nowMs, pace, Math.random());
-    if (error.retryable) {
-      log(`publishing to "${lane.name}" waits: ${error.message}`);
-      clearTimeout(lane.timer);
-      // A timer may fire a little early; a millisecond more keeps the pump from finding itself too soon.
-      lane.timer = setTimeout(() => this.#pump(lane), publisher.notBeforeMs - nowMs + 1);
-    }
+    const failed = publisher.refused(error, performance.now(), pace, Math.random());
+    if (error.retryable) log(`publishing to "${lane.name}" waits: ${error.message}`);
     if (error instanceof Fenced && failed[0]) lane.fenced.get(failed[0].fence)?.(error);
     this.#fail(lane, failed, error);
   }

@@ -139,7 +139,7 @@ export class Wire {
     this.#receivedMs = performance.now();
     for (const frame of this.#codec.receive(data)) {
       if (this.failure) return;
-      this.#owner.received(this, frame);
+      this.#hand(frame);
     }
     const { failure } = this.#codec;
     if (failure)
@@ -148,6 +148,15 @@ export class Wire {
           ? violation(failure)
           : new ConnectFailed(`what answers there is no Outlast broker (${failure.message})`),
       );
+  }
+
+  /** What makes no sense to those who get it ends the wire, not the program. */
+  #hand(frame: Frame): void {
+    try {
+      this.#owner.received(this, frame);
+    } catch (error) {
+      this.fail(violation(error));
+    }
   }
 
   #closed(reason: string): void {

@@ -251,6 +251,30 @@ describe("publishing", () => {
     assert.equal((await ack).offset, 1);
   });
 
+  test("an acknowledgement that cannot be right ends the connection, not the program", async (t) => {
+    const script = new Script();
+    const client = await opened(t, script);
+    const ack = client.channel("c").publish("a");
+    const [wire] = script.wires;
+    wire.say(published(await wire.next("PUBLISH"), 2n ** 60n));
+    const second = await script.wire(2);
+    second.say(published(await second.next("PUBLISH"), 1, true));
+    assert.equal((await ack).duplicate, true);
+  });
+
+  test("a timer that fires early does not keep a publish from going again", async (t) => {
+    const script = new Script();
+    const client = await opened(t, script);
+    const ack = client.channel("c").publish("a");
+    const [wire] = script.wires;
+    const { request } = await wire.next("PUBLISH");
+    const patient = globalThis.setTimeout;
+    t.mock.method(globalThis, "setTimeout", (run, delayMs) => patient(run, delayMs / 2));
+    wire.say({ type: "ERROR", request, code: 60, message: "full", detail: { retry_after_ms: 30 } });
+    wire.say(published(await wire.next("PUBLISH")));
+    assert.equal((await ack).offset, 1);
+  });
+
   test("a sequence that the broker does not know of is followed", async (t) => {
     const script = new Script();
     const client = await opened(t, script);
