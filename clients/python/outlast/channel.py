@@ -382,16 +382,8 @@ class Channel:
 
     async def cursors(self) -> AsyncIterator[Cursor]:
         """The channel's cursors in the byte order of their names. Raises UnknownChannel."""
-        after: str | None = None
-        more = True
-        while more:
-            ask = partial(frames.Cursors, channel=self.name, after=after, limit=CURSORS_PAGE)
-            result = await self._ask(ask)
-            rows = [cursor_from(row) for row in result["cursors"]]
-            for row in rows:
-                yield row
-            more = bool(rows) and result["more"]
-            after = rows[-1].name if rows else None
+        async for row in self._rows(partial(frames.Cursors, limit=CURSORS_PAGE), "cursors", "cursor"):
+            yield cursor_from(row)
 
     async def forget_cursor(self, name: str) -> int:
         """Forgets a cursor and returns the offset where it stood. Raises UnknownCursor and UnknownChannel.
@@ -467,16 +459,8 @@ class Channel:
 
     async def claims(self) -> AsyncIterator[ClaimSummary]:
         """The channel's claims in the byte order of their keys. Raises UnknownChannel."""
-        after: str | None = None
-        more = True
-        while more:
-            ask = partial(frames.Claims, channel=self.name, after=after, limit=CLAIMS_PAGE)
-            result = await self._ask(ask)
-            rows = [claim_from(row) for row in result["claims"]]
-            for row in rows:
-                yield row
-            more = bool(rows) and result["more"]
-            after = rows[-1].key if rows else None
+        async for row in self._rows(partial(frames.Claims, limit=CLAIMS_PAGE), "claims", "key"):
+            yield claim_from(row)
 
     # --- the channel itself -------------------------------------------------------------------------------
 
@@ -518,6 +502,18 @@ class Channel:
         reply = await self._link.call(lambda request: frames.Delete(request, self.name), frames.Reply)
         assert reply.request
         self._link.forget(self.name)
+
+    async def _rows(self, make: Callable[..., frames.Frame], field: str, key: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Rows of a list that is asked for page by page, each behind the last row's `key`."""
+        after: str | None = None
+        more = True
+        while more:
+            result = await self._ask(partial(make, channel=self.name, after=after))
+            rows = result[field]
+            for row in rows:
+                yield row
+            more = bool(rows) and result["more"]
+            after = rows[-1][key] if rows else None
 
     async def _ask(self, make: Callable[[int], frames.Frame]) -> Mapping[str, Any]:
         return (await self._link.call_again(make, frames.Reply)).result
