@@ -12,7 +12,7 @@ from .address import Address
 from .config import Config
 from .damage import Damaged
 from .folder import FolderInUse
-from .lmdb_log import StoreError, WrongFormat
+from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
 
 EXIT_DAMAGED = os.EX_DATAERR

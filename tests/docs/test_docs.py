@@ -16,7 +16,7 @@ import click
 import outlast
 import pytest
 from outlast_broker.config import Config
-from outlast_broker.lmdb_log import FORMAT
+from outlast_broker.lmdb_file import FORMAT
 from outlast_broker.web.idempotency import KEYS_MAX
 from outlast_broker.web.problem import STATUS
 from outlast_broker.web.reading import RECORDS_MAX
