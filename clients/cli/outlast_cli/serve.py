@@ -51,6 +51,8 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--idle-ttl", "idle_ttl_ms", DURATION, "0", "Delete channels that nobody used for so long. 0: never.")
 @_option("--allow-origin", "allow_origins", str, _DEFAULT.allow_origins, "Lets pages of this origin come here out of a "
          "browser, as https://app.example.org, or * for all. Repeat it for more.", multiple=True)  # fmt: skip
+@click.option("--console/--no-console", "console", default=_DEFAULT.console, envvar="OUTLAST_CONSOLE",
+              show_envvar=True, show_default=True, help="The page for people at /.")  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
          is_flag=True)  # fmt: skip
 @_size("--reader-buffer", "reader_buffer_bytes", "What one reader's socket may hold before it is served from the log.")
