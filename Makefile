@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 JS_READY := clients/js/node_modules/.installed-lock.json
+BROWSER_READY := tests/browser/node_modules/.installed-lock.json
 
 .PHONY: help setup demo test check style bench clean
 
@@ -20,10 +21,14 @@ $(JS_READY): clients/js/package-lock.json scripts/setup_js.sh
 	@sh scripts/setup_js.sh
 	@touch $@
 
+$(BROWSER_READY): tests/browser/package-lock.json scripts/setup_browser.sh scripts/setup_js.sh
+	@sh scripts/setup_browser.sh
+	@touch $@
+
 demo: $(READY)   ## watch an agent's work survive cut connections and a killed broker
 	@$(BIN)/outlast demo
 
-test: check $(JS_READY)  ## check, then run every test
+test: check $(JS_READY) $(BROWSER_READY)  ## check, then run every test
 	$(BIN)/python -X dev -W error -m pytest $(PYTEST)
 
 check: $(READY)  ## ruff, mypy --strict and the house rules
@@ -40,4 +45,4 @@ bench: $(READY)  ## measure Outlast on this machine
 	$(BIN)/python -m bench
 
 clean:           ## remove what setup made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist tests/browser/node_modules
