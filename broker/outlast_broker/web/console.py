@@ -1,6 +1,6 @@
 """The console: a page that speaks the protocol as every client does (docs/console.md). Here it is but files.
 
-They are built from clients/web into `page/`. A file's address there says what is in it (`?v=`), so a browser that has it
+They are built from clients/web into `page/`. A file's address there says what is in it (`?v=`), so who has it
 never asks again; the page itself is asked for each time, and says which files are its own.
 """
 
