@@ -43,3 +43,4 @@ class Config:
     come_back_ms: int = 500
     # Of whose pages browsers may come here, beside the broker's own: origins, or "*" for all.
     allow_origins: tuple[str, ...] = ()
+    console: bool = True

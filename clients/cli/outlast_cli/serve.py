@@ -58,6 +58,8 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option(
     "--tls-client-ca", "tls_client_ca", _PEM, None, "Lets in only clients with a certificate signed by one of these."
 )
+@click.option("--console/--no-console", "console", default=_DEFAULT.console, envvar="OUTLAST_CONSOLE",
+              show_envvar=True, show_default=True, help="The page for people at /.")  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
          is_flag=True)  # fmt: skip
 @_size("--reader-buffer", "reader_buffer_bytes", "What one reader's socket may hold before it is served from the log.")
