@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from outlast_broker.config import Config
+from outlast_broker.soundness import unsound
+
+
+def test_the_defaults_are_sound() -> None:
+    assert list(unsound(Config())) == []
+
+
+def test_strangers_are_let_in_by_nobody_who_did_not_say_so() -> None:
+    config = replace(Config(), listen=("127.0.0.1:1", "0.0.0.0:6180", "unix:/x", "[::]:1"))
+    wrong = list(unsound(config))
+    assert [name for name, _ in wrong] == ["listen", "listen"]
+    assert wrong[0][1].startswith("0.0.0.0:6180 can be reached") and "--insecure-no-auth" in wrong[0][1]
+    assert list(unsound(replace(config, insecure_no_auth=True))) == []
