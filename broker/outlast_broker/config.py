@@ -14,6 +14,7 @@ from .address import parse_address
 from .option import inlined, option
 from .retention import Retention
 from .rules import Rule
+from .tls import TlsFiles
 from .web.origins import check_origin
 
 MIB = 1 << 20
@@ -25,7 +26,8 @@ class Config:
     """`data` None keeps everything in memory."""
 
     listen: tuple[str, ...] = option(
-        ("127.0.0.1:6180",), "HOST:PORT, [IPV6]:PORT or unix:PATH; may be several. Port 0 takes a free one.",
+        ("127.0.0.1:6180",), "HOST:PORT or [IPV6]:PORT, with tls: in front for TLS, or unix:PATH; may be several. "
+        "Port 0 takes a free one.",
         check=parse_address,
     )  # fmt: skip
     data: Path | None = option(Path("outlast-data"), "The data folder. It is made if it is not there.")
@@ -35,6 +37,7 @@ class Config:
         (), "Lets pages of this origin come here out of a browser, as https://app.example.org, or * for all; "
         "may be several.", name="allow_origin", check=check_origin, live=True,
     )  # fmt: skip
+    tls: TlsFiles = field(default_factory=TlsFiles)
     insecure_no_auth: bool = option(False, "Lets it listen where other machines can reach it.")
     reader_buffer_bytes: int = option(
         MIB, "What may wait for one connection's socket; beyond it, its readers are served from the log.", live=True
@@ -59,8 +62,10 @@ class Config:
         CHANNELS_MAX, "How many channels one connection may open.", least=1, live=True
     )
     hello_timeout_ms: int = option(5_000, "How long a new connection may stay silent.", live=True)
+    handshake_timeout_ms: int = option(10_000, "How long a TLS handshake may take.", live=True)
     drain_ms: int = option(
         5_000, "How long a stop waits for readers to take what is theirs.", name="drain_time", live=True
     )
     come_back_ms: int = option(500, "When clients are told to come back after a stop.", name="come_back", live=True)
+    console: bool = option(True, "Serves the console, the page for people, at /.")
     log_level: str = option("warning", "What is logged, on standard error.", one_of=LOG_LEVELS, live=True)

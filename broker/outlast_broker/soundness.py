@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .address import is_private, parse_address
+from .address import TLS_PREFIX, is_private, parse_address
 from .config import Config
 
 STRANGERS = (
@@ -19,3 +19,8 @@ def unsound(config: Config) -> Iterator[tuple[str, str]]:
     for text in config.listen:
         if not config.insecure_no_auth and not is_private(parse_address(text)):
             yield "listen", f"{text} {STRANGERS}"
+    spoken = any(text.startswith(TLS_PREFIX) for text in config.listen)
+    if spoken and config.tls.certificate is None:
+        yield "listen", "an address with tls: needs a certificate: give --tls-certificate, and --tls-key"
+    if config.tls.certificate is not None and not spoken:
+        yield "tls_certificate", "it is for addresses with tls: in front, as --listen tls:0.0.0.0:6180"

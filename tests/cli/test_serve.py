@@ -10,6 +10,7 @@ from outlast_broker.address import UnixAddress, parse_address
 from outlast_broker.config import Config
 from outlast_broker.options import BY_NAME
 from outlast_broker.retention import Retention
+from outlast_broker.tls import TlsFiles
 from outlast_cli.exits import Exit
 from outlast_cli.root import root
 from outlast_cli.serve import serve, url_of
@@ -50,6 +51,17 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.disk_reserve_bytes, config.drain_ms) == (1 << 30, 10_000)
 
 
+def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ("--tls-certificate", "a.pem", "--tls-key", "a.key", "--tls-client-ca", "ca.pem")
+    config = config_from(monkeypatch, "--listen", "tls:127.0.0.1:0", *files, "--handshake-timeout", "3s")
+    assert config.tls == TlsFiles(Path("a.pem"), Path("a.key"), Path("ca.pem")) and config.handshake_timeout_ms == 3_000
+
+
+def test_a_certificate_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
+    done = shell.run("serve", "--memory", "--listen", "tls:127.0.0.1:0", "--tls-certificate", f"{tmp_path}/a.pem")
+    assert done.code == Exit.UNAVAILABLE and f"certificate {tmp_path}/a.pem" in done.err
+
+
 def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_from(monkeypatch, "--allow-origin", "https://a.example", "--allow-origin", "*")
     assert config.allow_origins == ("https://a.example", "*")
@@ -70,8 +82,10 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--retain-bytes", "5zib"], "'5zib' is no size: allowed is"),
         (["--retain-age", "5"], "'5' is no duration: allowed are"),
         (["--retain-records", "-1"], "-1 is too little"),
-        (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT or unix:PATH"),
+        (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"),
         (["--listen", "0.0.0.0:6180"], "no authentication yet"),
+        (["--listen", "tls:127.0.0.1:0"], "give --tls-certificate"),
+        (["--tls-certificate", "x.pem"], "--listen tls:"),
         (["--memory", "--data", "x"], "give one of them"),
         (["--log-level", "loud"], "debug, info, warning, error"),
     ],
@@ -84,6 +98,7 @@ def test_mistakes(arguments: list[str], text: str) -> None:
 
 def test_urls() -> None:
     assert url_of(parse_address("[::1]:6180")) == "outlast://[::1]:6180"
+    assert url_of(parse_address("tls:10.0.0.1:6180")) == "outlasts://10.0.0.1:6180"
     assert url_of(UnixAddress("/a b/c")) == "outlast+unix:///a%20b/c"
 
 

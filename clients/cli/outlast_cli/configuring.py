@@ -33,7 +33,8 @@ def _flag(option: Option) -> Callable[[Verb], Verb]:
     shown = f"[{option.variable}{f'; default: {default}' if default and not _is_switch(option) else ''}]"
     kind: dict[str, Any] = {"is_flag": True, "default": None} if _is_switch(option) else {"metavar": _metavar(option)}
     several = option.kind.name == "texts"
-    return click.option(option.flag, option.name, multiple=several, help=f"{option.details.text}  {shown}", **kind)
+    flag = f"{option.flag}/--no-{option.flag[2:]}" if option.default is True else option.flag
+    return click.option(flag, option.name, multiple=several, help=f"{option.details.text}  {shown}", **kind)
 
 
 def _is_switch(option: Option) -> bool:

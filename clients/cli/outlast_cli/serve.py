@@ -40,7 +40,7 @@ def url_of(address: Address) -> str:
     """What clients are given to come here."""
     if isinstance(address, UnixAddress):
         return f"outlast+unix://{quote(str(Path(address.path).absolute()))}"
-    return f"outlast://{address}"
+    return f"{'outlasts' if address.tls else 'outlast'}://{address.place}"
 
 
 def _say_ready(addresses: Sequence[Address], config: Config) -> None:
