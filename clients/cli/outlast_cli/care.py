@@ -14,9 +14,9 @@ from outlast_broker.care.verification import Verdict
 from outlast_broker.config import Config
 from outlast_broker.folder import FolderInUse
 from outlast_broker.lmdb_file import StoreError, WrongFormat
+from outlast_broker.quantities import show_bytes
 
 from .exits import Exit, Failure
-from .quantities import show_bytes
 from .session import say
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])

@@ -8,10 +8,10 @@ import click
 from outlast_broker import clock
 from outlast_broker.care.restoration import NotRestored
 from outlast_broker.care.restoration import restore as restore_store
+from outlast_broker.quantities import show_count
 
 from .care import data_option, progress, tell_faults, told_apart
 from .exits import Exit, Failure
-from .quantities import show_count
 from .session import say
 
 
