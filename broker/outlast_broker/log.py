@@ -114,6 +114,13 @@ class Stats(NamedTuple):
     journal_values: int
 
 
+class Compacted(NamedTuple):
+    """How large the store's file was, and is."""
+
+    before_bytes: int
+    after_bytes: int
+
+
 class Log(Protocol):
     """What the engine asks of a log. Any OSError-like exception from `commit` is final: the broker stops."""
 
@@ -160,6 +167,9 @@ class Log(Protocol):
         """Numbers of channels whose due time has come."""
 
     def stats(self) -> Stats: ...
+
+    def compact(self) -> Compacted:
+        """Gives free space back, with all that erased values left in it. Takes long; commits go on meanwhile."""
 
     def drop_dead_readers(self) -> None:
         """Lets go of what processes that read the store from beside kept pinned when they were killed."""

@@ -13,7 +13,7 @@ from .chunk import Chunk
 from .cursor import Standing
 from .head import Head
 from .journal import Entry
-from .log import ALL_ROWS, Creation, Move, Outcome, Rewrite, Stats, Work
+from .log import ALL_ROWS, Compacted, Creation, Move, Outcome, Rewrite, Stats, Work
 from .retention import ChunkFacts
 
 
@@ -146,6 +146,10 @@ class MemoryLog:
     def stats(self) -> Stats:
         used = sum(len(each.batches) for kept in self._chunks.values() for each in kept)
         return Stats(len(self._names), used, used, len(self._journal))
+
+    def compact(self) -> Compacted:
+        """There is no file, and nothing is left of what is erased."""
+        return Compacted(0, 0)
 
     def drop_dead_readers(self) -> None:
         """Nobody reads it from beside."""

@@ -1,7 +1,7 @@
-"""A store with something of every kind in it, made by a real broker; and what must be found in it by whoever opens it.
+"""A store with something of every kind in it, made by a real broker; and what must be found in it, whoever opens it.
 
-`python -m tests.support.full_store tests/formats` made the fixture of the format that this version writes: FORMAT.mdb.gz
-and FORMAT.json there. A fixture is made once, when its format is new: it stands for the stores that are out there.
+`python -m tests.support.full_store tests/formats` made the fixture of the format that this version writes, in two
+files there. A fixture is made once, when its format is new: it stands for the stores that are out there.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO, NamedTuple
 
-from ..lmdb_file import Extent, StoreFile
+from ..lmdb_file import Extent, StoreFile, sync_folder
 from .verification import Told, Verdict, verify
 
 PREFIX, SUFFIX, PART = "outlast-", ".mdb", ".part"
@@ -118,14 +118,6 @@ def put_in_place(part: BinaryIO, final: Path) -> None:
     os.fsync(part.fileno())
     os.rename(part.name, final)
     sync_folder(final.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check_room(folder: Path, needed: int) -> None:

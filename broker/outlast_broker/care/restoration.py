@@ -22,8 +22,8 @@ from ..claiming import CLAIM_ROW
 from ..claiming import TOKEN_ROW as CLAIM_TOKEN_ROW
 from ..folder import DataFolder
 from ..lease import LEASE_ROW, TOKEN_ROW, pack_token, read_lease, read_token
-from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, unsealed
-from .backup import backups, check_room, part_of, put_in_place, remove_remains, stamp, sync_folder
+from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, sync_folder, unsealed
+from .backup import backups, check_room, part_of, put_in_place, remove_remains, stamp
 from .verification import Told, Verdict, verify
 
 PIECE_BYTES = 1 << 20
