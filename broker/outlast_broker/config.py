@@ -7,6 +7,7 @@ from pathlib import Path
 
 from outlast_protocol.limits import CHANNELS_MAX
 
+from .auth.settings import AuthSettings
 from .retention import Retention
 
 MIB = 1 << 20
@@ -19,6 +20,7 @@ class Config:
     listen: tuple[str, ...] = ("127.0.0.1:6180",)
     data: Path | None = Path("outlast-data")
     retention: Retention = field(default_factory=Retention)
+    auth: AuthSettings = field(default_factory=AuthSettings)
     # A reader whose socket holds more than this falls behind and is served from the log instead.
     reader_buffer_bytes: int = MIB
     # Publishers are not read from while more than this waits for the disk.

@@ -72,6 +72,10 @@ class Server:
         finally:
             self._abandon()
 
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
         if not self._stopping:

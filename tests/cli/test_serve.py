@@ -37,7 +37,7 @@ def test_the_defaults_are_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_of_the_broker_has_an_option() -> None:
     names = {parameter.name for parameter in serve.params}
-    assert names >= (set(Config.__dataclass_fields__) | set(Retention.__dataclass_fields__)) - {"retention"}
+    assert names >= (set(Config.__dataclass_fields__) | set(Retention.__dataclass_fields__)) - {"retention", "auth"}
 
 
 def test_every_option_can_come_from_the_environment() -> None:
@@ -79,7 +79,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--retain-age", "5"], "'5' is no duration: allowed are"),
         (["--retain-records", "-1"], "-1 is not in the range"),
         (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT or unix:PATH"),
-        (["--listen", "0.0.0.0:6180"], "no authentication yet"),
+        (["--listen", "0.0.0.0:6180"], "--auth-keys"),
         (["--memory", "--data", "x"], "give one of them"),
         (["--log-level", "loud"], "'debug', 'info', 'warning', 'error'"),
     ],

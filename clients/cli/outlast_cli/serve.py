@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import click
 from outlast_broker.address import Address, UnixAddress, parse_address
+from outlast_broker.auth.settings import AuthSettings
 from outlast_broker.config import Config
 from outlast_broker.retention import Retention
 
@@ -20,6 +21,7 @@ from .quantities import show_bytes, show_duration
 
 Verb = Callable[..., Any]
 Option = Callable[[Verb], Verb]
+FILE = click.Path(path_type=Path, dir_okay=False)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DEFAULT = Config()
 _LISTEN_FORMS = "HOST:PORT, [IPV6]:PORT or unix:PATH"
@@ -51,6 +53,15 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--idle-ttl", "idle_ttl_ms", DURATION, "0", "Delete channels that nobody used for so long. 0: never.")
 @_option("--allow-origin", "allow_origins", str, _DEFAULT.allow_origins, "Lets pages of this origin come here out of a "
          "browser, as https://app.example.org, or * for all. Repeat it for more.", multiple=True)  # fmt: skip
+@_option("--auth-keys", "keys", FILE, None, "File of static keys: who has one of them is let in (docs/security.md).")
+@_option("--auth-jwks", "jwks", FILE, None, "File of the keys that tokens are signed with, a JWK Set.")
+@_option("--auth-issuer", "issuer", str, "", "What tokens must say in `iss`.")
+@_option("--auth-audience", "audience", str, "", "What tokens must say in `aud`.")
+@_option("--auth-skew", "skew_ms", DURATION, show_duration(_DEFAULT.auth.skew_ms), "How far clocks may be apart.")
+@_option("--auth-lifetime", "lifetime_ms", DURATION, show_duration(_DEFAULT.auth.lifetime_ms),
+         "No token may be good for longer.")  # fmt: skip
+@_option("--auth-query-tokens", "query_tokens", bool, False, "Takes a token that is good for a minute at most out of "
+         "the query, for EventSource.", is_flag=True)  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
          is_flag=True)  # fmt: skip
 @_size("--reader-buffer", "reader_buffer_bytes", "What one reader's socket may hold before it is served from the log.")
@@ -70,14 +81,15 @@ def _duration(name: str, field: str, text: str) -> Option:
 def serve(listen: Sequence[str], data: Path, memory: bool, insecure: bool, log_level: str, **fields: Any) -> int:
     """Run a broker, until Ctrl-C or SIGTERM.
 
-    Records are on disk before they are acknowledged. There is no authentication yet, so a broker listens
-    on this machine only, unless --insecure-no-auth is given.
+    Records are on disk before they are acknowledged. Without --auth-keys or --auth-jwks nobody is asked who they are,
+    so a broker then listens on this machine only, unless --insecure-no-auth is given.
     """
-    check_listen(listen, insecure)
+    auth = AuthSettings(**{name: fields.pop(name) for name in AuthSettings.__dataclass_fields__})
+    check_listen(listen, insecure, auth.configured)
     check_origins(fields["allow_origins"])
     if memory:
         _refuse_data_with_memory()
-    config = make_config(tuple(listen), None if memory else data, fields)
+    config = make_config(tuple(listen), None if memory else data, fields | {"auth": auth})
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     from outlast_broker.serve import serve as run_broker
 
@@ -91,18 +103,20 @@ def make_config(listen: tuple[str, ...], data: Path | None, fields: dict[str, An
     return Config(listen=listen, data=data, retention=Retention(**retention), **fields)
 
 
-def check_listen(listen: Sequence[str], insecure: bool) -> None:
+def check_listen(listen: Sequence[str], insecure: bool, authenticated: bool = False) -> None:
     """Raises UsageError for what is no address, and for one that lets strangers in."""
+    if insecure and authenticated:
+        raise click.UsageError("--insecure-no-auth lets everybody in, --auth-keys and --auth-jwks do not: decide")
     for text in listen:
         try:
             address = parse_address(text)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        if not insecure and not is_private(address):
+        if not (insecure or authenticated) and not is_private(address):
             raise click.UsageError(
-                f"{text} can be reached from other machines, and Outlast has no authentication yet: whoever reaches it "
-                "could read, write and delete everything. Listen on 127.0.0.1 or unix:PATH and put a tunnel in front, "
-                "or accept that with --insecure-no-auth."
+                f"{text} can be reached from other machines, and nobody would be asked who they are: whoever reaches "
+                "it could read, write and delete everything. Make a key with `outlast key add` and give the file as "
+                "--auth-keys; or listen on 127.0.0.1 or unix:PATH; or accept it with --insecure-no-auth."
             )
 
 
@@ -144,5 +158,5 @@ def _say_ready(addresses: Sequence[Address], config: Config) -> None:
     where = f"records in {config.data}" if config.data else "IN MEMORY: nothing is on disk, a restart forgets it all"
     for address in addresses:
         click.echo(f"outlast: ready at {url_of(address)} ({where})", err=True)
-        if not is_private(address):
+        if not is_private(address) and not config.auth.configured:
             click.echo(f"outlast: WARNING: no authentication, everybody who reaches {address} is let in", err=True)
