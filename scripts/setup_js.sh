@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs the development tools of the JavaScript client, when package-lock.json says others than are there.
+# Installs what package-lock.json of FOLDER names (clients/js by default), when it says others than are there.
 set -eu
-cd "$(dirname "$0")/../clients/js"
-needs="The JavaScript client needs Node 20 or newer with npm to be built and tested"
+folder=${1:-clients/js}
+cd "$(dirname "$0")/../$folder"
+needs="$folder needs Node 20 or newer with npm to be built and tested"
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     echo "$needs, and there is none: install it (Debian: apt-get install nodejs npm; else nodejs.org), then try again." >&2
@@ -14,7 +15,7 @@ if ! node --eval 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; t
 fi
 
 if ! cmp -s package-lock.json node_modules/.installed-lock.json; then
-    echo "Setting up clients/js (once; a few seconds) ..." >&2
+    echo "Setting up $folder (once; a few seconds) ..." >&2
     npm ci --silent
     cp package-lock.json node_modules/.installed-lock.json
 fi

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from outlast_broker.address import Address, UnixAddress, parse_address
+from outlast_broker.address import TLS_PREFIX, Address, UnixAddress, parse_address
 from outlast_broker.auth.settings import AuthSettings
 from outlast_broker.config import Config
 from outlast_broker.retention import Retention
+from outlast_broker.tls import TlsFiles
 
 from .options import DURATION, SIZE
 from .quantities import show_bytes, show_duration
@@ -24,7 +25,7 @@ Option = Callable[[Verb], Verb]
 FILE = click.Path(path_type=Path, dir_okay=False)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DEFAULT = Config()
-_LISTEN_FORMS = "HOST:PORT, [IPV6]:PORT or unix:PATH"
+_LISTEN_FORMS = "HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"
 
 
 def _option(name: str, field: str, kind: Any, default: Any, text: str, **more: Any) -> Option:
@@ -62,6 +63,13 @@ def _duration(name: str, field: str, text: str) -> Option:
          "No token may be good for longer.")  # fmt: skip
 @_option("--auth-query-tokens", "query_tokens", bool, False, "Takes a token that is good for a minute at most out of "
          "the query, for EventSource.", is_flag=True)  # fmt: skip
+@_option("--tls-certificate", "tls_certificate", FILE, None, "Certificate for tls: addresses, then what has signed it.")
+@_option("--tls-key", "tls_key", FILE, None, "Its key, if the certificate's file does not have it.")
+@_option(
+    "--tls-client-ca", "tls_client_ca", FILE, None, "Lets in only clients with a certificate signed by one of these."
+)
+@click.option("--console/--no-console", "console", default=_DEFAULT.console, envvar="OUTLAST_CONSOLE",
+              show_envvar=True, show_default=True, help="The page for people at /.")  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
          is_flag=True)  # fmt: skip
 @_size("--reader-buffer", "reader_buffer_bytes", "What one reader's socket may hold before it is served from the log.")
@@ -75,6 +83,7 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--channels-per-connection", "channels_per_connection", click.IntRange(1), _DEFAULT.channels_per_connection,
          "How many channels one connection may open.")  # fmt: skip
 @_duration("--hello-timeout", "hello_timeout_ms", "How long a new connection may stay silent.")
+@_duration("--handshake-timeout", "handshake_timeout_ms", "How long a TLS handshake may take.")
 @_duration("--drain-time", "drain_ms", "How long stopping waits for readers to take what is theirs.")
 @_duration("--come-back", "come_back_ms", "When clients are told to come back after a stop.")
 @_option("--log-level", "log_level", click.Choice(LOG_LEVELS), "warning", "What is logged to standard error.")
@@ -87,6 +96,7 @@ def serve(listen: Sequence[str], data: Path, memory: bool, insecure: bool, log_l
     auth = AuthSettings(**{name: fields.pop(name) for name in AuthSettings.__dataclass_fields__})
     check_listen(listen, insecure, auth.configured)
     check_origins(fields["allow_origins"])
+    check_tls(listen, fields["tls_certificate"])
     if memory:
         _refuse_data_with_memory()
     config = make_config(tuple(listen), None if memory else data, fields | {"auth": auth})
@@ -100,7 +110,8 @@ def make_config(listen: tuple[str, ...], data: Path | None, fields: dict[str, An
     """`fields` hold those of Config and of Retention, by their names."""
     retention = {name: fields.pop(name) for name in Retention.__dataclass_fields__}
     fields["allow_origins"] = tuple(fields["allow_origins"])
-    return Config(listen=listen, data=data, retention=Retention(**retention), **fields)
+    tls = TlsFiles(**{name: fields.pop(f"tls_{name}") for name in TlsFiles.__dataclass_fields__})
+    return Config(listen=listen, data=data, retention=Retention(**retention), tls=tls, **fields)
 
 
 def check_listen(listen: Sequence[str], insecure: bool, authenticated: bool = False) -> None:
@@ -118,6 +129,15 @@ def check_listen(listen: Sequence[str], insecure: bool, authenticated: bool = Fa
                 "it could read, write and delete everything. Make a key with `outlast key add` and give the file as "
                 "--auth-keys; or listen on 127.0.0.1 or unix:PATH; or accept it with --insecure-no-auth."
             )
+
+
+def check_tls(listen: Sequence[str], certificate: Path | None) -> None:
+    """Raises UsageError for TLS without a certificate, and for a certificate without TLS."""
+    spoken = any(text.startswith(TLS_PREFIX) for text in listen)
+    if spoken and certificate is None:
+        raise click.UsageError("an address with tls: needs a certificate: give --tls-certificate, and --tls-key")
+    if certificate is not None and not spoken:
+        raise click.UsageError("--tls-certificate is for addresses with tls: in front, as --listen tls:0.0.0.0:6180")
 
 
 def check_origins(origins: Sequence[str]) -> None:
@@ -145,7 +165,7 @@ def url_of(address: Address) -> str:
     """What clients are given to come here."""
     if isinstance(address, UnixAddress):
         return f"outlast+unix://{quote(str(Path(address.path).absolute()))}"
-    return f"outlast://{address}"
+    return f"{'outlasts' if address.tls else 'outlast'}://{address.place}"
 
 
 def _refuse_data_with_memory() -> None:
