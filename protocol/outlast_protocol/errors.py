@@ -51,6 +51,8 @@ class ErrorCode(IntEnum):
     NOT_A_NUMBER = 43
     LEASE_HELD = 44
     FORBIDDEN = 45
+    RATE_LIMITED = 46
+    OVERLOADED = 47
     # The broker's own state.
     READ_ONLY = 60
     GOING_AWAY = 61
@@ -107,6 +109,8 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.NOT_A_NUMBER: ErrorTraits(False, False, "set the key to a whole number within 2^53 first"),
     ErrorCode.LEASE_HELD: ErrorTraits(True, False, "wait `retry_after_ms`, or take it over"),
     ErrorCode.FORBIDDEN: ErrorTraits(False, False, "use a token that grants `verb` on this channel"),
+    ErrorCode.RATE_LIMITED: ErrorTraits(True, False, "wait `retry_after_ms`, then ask again, less often"),
+    ErrorCode.OVERLOADED: ErrorTraits(True, True, "reconnect after `retry_after_ms`"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),
     ErrorCode.GOING_AWAY: ErrorTraits(True, False, "reconnect after `retry_after_ms`"),
     ErrorCode.DAMAGED: ErrorTraits(False, False, "stored bytes fail their checksum: restore them from a backup"),

@@ -29,6 +29,8 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.VERSION_MISMATCH: 412,
     ErrorCode.NOT_A_NUMBER: 409,
     ErrorCode.FORBIDDEN: 403,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.OVERLOADED: 503,
     ErrorCode.READ_ONLY: 503,
     ErrorCode.GOING_AWAY: 503,
     ErrorCode.DAMAGED: 500,
