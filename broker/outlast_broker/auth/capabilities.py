@@ -1,21 +1,11 @@
-"""What may be done to which channels: patterns of names, and verbs. Pure.
-
-A pattern is a channel's name, or one whose last segment is `*`, for one segment or more of whatever; segments are what
-lies between colons. So `session:42:*` is for `session:42:a` and `session:42:a:b`, and neither for `session:42` nor for
-`session:421:a`; `*` alone is for every channel. Names are compared as they are: no case is folded, nothing normalized.
-"""
+"""What may be done to which channels: patterns of their names (patterns.py), and verbs. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntFlag
 
-from outlast_protocol.limits import CHANNEL_NAME_BYTES_MAX
-
-from ..names import is_name
-
-ANY = "*"
-SEPARATOR = ":"
+from ..patterns import ANY, check_pattern, patterns_for
 
 
 class Verb(IntFlag):
@@ -38,62 +28,42 @@ ALL_VERBS = sum(Verb)
 class Capabilities:
     """What is not granted is not allowed. Verbs are plain numbers here: they are looked at for each frame."""
 
-    __slots__ = ("_everywhere", "_exact", "_prefixes")
+    __slots__ = ("_grants",)
 
     def __init__(self, grants: Mapping[str, int]) -> None:
         """Raises ValueError for what is no pattern."""
-        self._everywhere = 0
-        self._exact: dict[str, int] = {}
-        # By what stands before the star.
-        self._prefixes: dict[str, int] = {}
-        for pattern, verbs in grants.items():
+        for pattern in grants:
             check_pattern(pattern)
-            if pattern == ANY:
-                self._everywhere |= verbs
-            elif pattern.endswith(SEPARATOR + ANY):
-                self._prefixes[pattern[:-1]] = verbs
-            else:
-                self._exact[pattern] = verbs
+        self._grants = dict(grants)
 
     def verbs(self, name: str) -> int:
         """What may be done to the channel of this name; 0: nothing, and it must not be told that it exists."""
-        found = self._everywhere | self._exact.get(name, 0)
-        if self._prefixes:
-            end = name.find(SEPARATOR) + 1
-            while end:
-                found |= self._prefixes.get(name[:end], 0)
-                end = name.find(SEPARATOR, end) + 1
+        found = 0
+        for pattern in patterns_for(name):
+            found |= self._grants.get(pattern, 0)
         return found
 
     @property
     def everywhere(self) -> int:
         """What may be done to every channel, and so to the broker itself."""
-        return self._everywhere
+        return self._grants.get(ANY, 0)
 
     def beginnings(self, prefix: str) -> tuple[list[str], list[str]]:
         """Of the channels that begin with `prefix` and may be seen: names, and how names begin, in byte order.
 
         No beginning is one of another: what begins so comes in the same order.
         """
-        if self._everywhere:
+        if self.everywhere:
             return [], [prefix]
-        names = [name for name, verbs in self._exact.items() if verbs and name.startswith(prefix)]
-        granted = [each for each, verbs in self._prefixes.items() if verbs]
+        granted = [pattern for pattern, verbs in self._grants.items() if verbs]
+        names = [each for each in granted if not each.endswith(ANY) and each.startswith(prefix)]
         found: list[str] = []
-        for each in sorted(granted, key=str.encode):
+        for each in sorted((each[:-1] for each in granted if each.endswith(ANY)), key=str.encode):
             if prefix.startswith(each):
                 return [], [prefix]
             if each.startswith(prefix) and not (found and each.startswith(found[-1])):
                 found.append(each)
         return names, found
-
-
-def check_pattern(pattern: str) -> None:
-    """Raises ValueError that says what is allowed."""
-    stem = pattern[:-1] if pattern == ANY or pattern.endswith(SEPARATOR + ANY) else pattern
-    if ANY in stem or not is_name(pattern, CHANNEL_NAME_BYTES_MAX):
-        rule = "a channel's name, or one whose last segment is *, as session:42:*; * alone is for all"
-        raise ValueError(f"{pattern[:80]!r} is no pattern: it is {rule}")
 
 
 def read_capabilities(said: object) -> Capabilities:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from outlast_protocol import ErrorCode, ProtocolError, limits
 
 from ..names import is_name
-from .capabilities import ANY, EVERYTHING, NOTHING, SEPARATOR, Capabilities
+from ..patterns import ANY, SEPARATOR
+from .capabilities import EVERYTHING, NOTHING, Capabilities
 
 
 class ClientRule(NamedTuple):

@@ -33,7 +33,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.UNAVAILABLE: "serve: cannot listen or open the data folder",
     Exit.IN_USE: "serve: another broker has the data folder",
     Exit.STORE_FAILED: "serve: writing to the disk failed",
-    Exit.CONFIG: "serve: a file that the configuration names is wrong",
+    Exit.CONFIG: "serve: the configuration is wrong",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
     Exit.PIPE_CLOSED: "the reader of standard output has left",
 }

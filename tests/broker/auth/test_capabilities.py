@@ -11,10 +11,10 @@ from outlast_broker.auth.capabilities import (
     NOTHING,
     Capabilities,
     Verb,
-    check_pattern,
     names_of,
     read_capabilities,
 )
+from outlast_broker.patterns import check_pattern
 
 from tests.support.chance import SEED
 
