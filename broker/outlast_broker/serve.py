@@ -13,7 +13,7 @@ from .auth.authority import BadKeys
 from .config import Config
 from .damage import Damaged
 from .folder import FolderInUse
-from .lmdb_log import StoreError, WrongFormat
+from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
 from .tls import TlsError
 
