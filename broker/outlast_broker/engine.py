@@ -23,6 +23,7 @@ from . import clock, retention
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
+from .compacting import Compacting
 from .config import Config
 from .counters import Counters
 from .cursor import Cursors
@@ -83,6 +84,7 @@ class Engine:
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
         self.leasing = Leasing(self, loop)
+        self.compacting = Compacting(self, loop)
         self.group = Group()
         self.authority = Authority(self)
         self.refusal: ProtocolError | None = None
@@ -100,6 +102,9 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
+        # Told when the journal has been forgotten up to a value, and nothing deleted is left to erase.
+        self._settled: list[tuple[int, Callable[[], None]]] = []
+        self._journal_newest = 0
         self.started_ms = clock.now_ms()
 
     def recover(self) -> int:
@@ -122,6 +127,7 @@ class Engine:
         self.started_ms = clock.now_ms()
         self._settling.released(newest, self.started_ms)
         self.leasing.recover()
+        self.compacting.pay()
         return records
 
     # --- channels -----------------------------------------------------------------------------------------
@@ -147,8 +153,11 @@ class Engine:
         self.wake()
         return channel
 
-    def delete(self, channel: Channel) -> None:
-        """Ends this life of the channel: its readers are told, its number is dead at once."""
+    def delete(self, channel: Channel, hard: bool = False) -> None:
+        """Ends this life of the channel: its readers are told, its number is dead at once.
+
+        `hard`: a compaction is owed, which the caller asks for; if this process ends before it, the next one pays.
+        """
         self.hub.remove(channel)
         resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
         if channel.attendance is not None:
@@ -164,7 +173,7 @@ class Engine:
         group = self.group
         group.drop(channel)
         self.leasing.forget(channel)
-        group.work.births.append(Deletion(channel.number, channel.name))
+        group.work.births.append(Deletion(channel.number, channel.name, hard))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
         self.wake()
@@ -332,6 +341,20 @@ class Engine:
         self._idle.append(callback)
         self.wake()
 
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Runs `callback` once all that was accepted has left the journal, and all that was deleted is erased."""
+
+        def hurry() -> None:
+            self._settling.hurry()
+            self._settled.append((self._journal_newest, callback))
+
+        self.group.work.tidy = True
+        self.after_commit(hurry)
+
+    def _tell_settled(self) -> None:
+        while self._settled and not self._erasing and self._settled[0][0] < self._journal_oldest:
+            self._settled.pop(0)[1]()
+
     def _commit(self) -> None:
         if self.in_flight is None:
             self._release(self._hand_over())
@@ -436,7 +459,7 @@ class Engine:
         group, self.in_flight = self.in_flight, None
         assert group is not None, "a commit ends that nobody began"
         self.counters.commits += 1
-        self._journal_oldest = outcome.journal_oldest
+        self._journal_newest, self._journal_oldest = outcome.journal_newest, outcome.journal_oldest
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
@@ -447,6 +470,7 @@ class Engine:
         self._release(following)
         self._tell_idle()
         self._resume_held()
+        self._tell_settled()
         self._tidy()
 
     def _release(self, group: Group | None) -> None:
@@ -511,7 +535,8 @@ class Engine:
     @property
     def _untidy(self) -> bool:
         forgetting = self._journal_oldest <= self._settling.forget_through
-        return self._settling.busy or self._erasing or forgetting or bool(self.group.trims)
+        moving = self._settling.busy or self._settling.hurried
+        return moving or self._erasing or forgetting or bool(self.group.trims)
 
     def _tidy(self) -> None:
         """Keeps commits coming, slowly, while there is something to move or erase."""
@@ -560,6 +585,7 @@ class Engine:
         """After `when_idle`: stops the threads and closes the log."""
         self.folding.stop()
         self.leasing.stop()
+        self.compacting.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

@@ -30,6 +30,7 @@ from . import chunk, head, journal
 from .chunk import Chunk
 from .cursor import Standing
 from .damage import Damaged
+from .folder import check_room
 from .head import Head
 from .journal import Entry
 from .lmdb_file import (
@@ -68,6 +69,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 CUT_ROWS = 4_096
 # A copy reads so much at a time, and is caught up with once so few entries were written since.
+# In the database "store": a compaction is owed.
+OWED = b"owed"
 COPY_BYTES = 4 << 20
 FEW_TOUCHED = 1_000
 Touched = set[tuple[str, bytes]]
@@ -85,6 +88,10 @@ def _without_frames(read: Callable[P, R]) -> Callable[P, R]:
         raise Damaged(text)
 
     return call
+
+
+class GivenUp(Exception):
+    """A copy was not finished."""
 
 
 class _Gate:
@@ -127,6 +134,7 @@ class LmdbLog:
         self._writing = threading.Lock()
         # The entries that were written since a copy began, while one is made.
         self._touched: Touched | None = None
+        self._leaving = False
         remove_copy(folder)
         self._open(map_bytes)
         self.drop_dead_readers()
@@ -208,6 +216,8 @@ class LmdbLog:
             self._delete(txn, "names", birth.name.encode())
             self._delete(txn, "chunks", head_key)
             self._put(txn, "doomed", key, b"")
+            if birth.hard:
+                self._put(txn, "store", OWED, b"")
             for cursor, _ in self._entries(txn, "cursors", key):
                 self._delete(txn, "cursors", cursor)
 
@@ -301,13 +311,14 @@ class LmdbLog:
 
     # --- writing anew: a thread of its own, while commits go on ---------------------------------------------
 
-    def compact(self) -> Compacted:
+    def compact(self, reserve_bytes: int) -> Compacted:
         """Copies what is in use into a file of its own, and puts that in the old one's place.
 
         What is written meanwhile is copied once more, the last of it while commits wait. A failure, or a kill, before
         the very end leaves everything as it was; one at the end fails the next commit, and either file is whole.
         """
-        before = self.stats().file_bytes
+        before = self.stats()
+        check_room(self._folder, before.used_bytes + reserve_bytes)
         with self._writing:
             self._touched = set()
         try:
@@ -319,14 +330,24 @@ class LmdbLog:
                     self._replace()
         finally:
             self._touched = None
-        return Compacted(before, self.stats().file_bytes)
+        return Compacted(before.file_bytes, self.stats().file_bytes)
+
+    def give_up_compaction(self) -> None:
+        self._leaving = True
+
+    def owes_compaction(self) -> bool:
+        with self._reading("store") as txn:
+            return txn.get(OWED) is not None
 
     def _copy(self, fresh: NewFile) -> None:
         for database in DATABASES:
             start: bytes | None = b""
+            end = self._last_key(database)
             while start is not None:
-                items, start = self._piece(database, start)
-                fresh.append(database, items)
+                if self._leaving:
+                    raise GivenUp("the broker is stopping")
+                items, start = self._piece(database, start, end)
+                fresh.append(database, [item for item in items if (database, item[0]) != ("store", OWED)])
         while True:
             with self._writing:
                 assert self._touched is not None, "a copy is being made"
@@ -337,14 +358,21 @@ class LmdbLog:
             if len(touched) <= FEW_TOUCHED:
                 return
 
-    def _piece(self, database: str, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        """Entries from `start` on, and the key to go on with; a short read transaction pins no pages."""
+    def _last_key(self, database: str) -> bytes:
+        """What comes behind it is written from now on: a copy that followed a journal which grows would not end."""
+        with self._reading(database) as txn, txn.cursor() as cursor:
+            return bytes(cursor.key()) if cursor.last() else b""
+
+    def _piece(self, database: str, start: bytes, end: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Entries from `start` to `end`, and the key to go on with; a short read transaction pins no pages."""
         items: list[tuple[bytes, bytes]] = []
         size = 0
         with self._reading(database) as txn, txn.cursor() as cursor:
             there = cursor.set_range(start) if start else cursor.first()
             while there:
                 key = bytes(cursor.key())
+                if key > end:
+                    break
                 if size > COPY_BYTES:
                     return items, key
                 items.append((key, bytes(cursor.value())))

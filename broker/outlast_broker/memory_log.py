@@ -147,9 +147,15 @@ class MemoryLog:
         used = sum(len(each.batches) for kept in self._chunks.values() for each in kept)
         return Stats(len(self._names), used, used, len(self._journal))
 
-    def compact(self) -> Compacted:
+    def compact(self, reserve_bytes: int) -> Compacted:
         """There is no file, and nothing is left of what is erased."""
         return Compacted(0, 0)
+
+    def give_up_compaction(self) -> None:
+        """It takes no time."""
+
+    def owes_compaction(self) -> bool:
+        return False
 
     def drop_dead_readers(self) -> None:
         """Nobody reads it from beside."""

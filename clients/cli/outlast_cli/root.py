@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": (".backup", "backup"),
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
+    "compact": (".compact", "compact"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

@@ -196,6 +196,16 @@ class Client:
             more = bool(rows) and reply.result["more"]
             ask = ask._replace(after=rows[-1].name if rows else None)
 
+    async def compact(self) -> tuple[int, int]:
+        """Has the broker write its file anew, without free space and what was deleted; it goes on serving meanwhile.
+
+        Returns how many bytes the file had, and has. Raises ReadOnly if the disk has no room for the copy.
+        """
+        if self._link is None:
+            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        reply = await self._link.call_again(frames.Compact, frames.Reply)
+        return reply.result["before_bytes"], reply.result["after_bytes"]
+
     # --- seats for subscriptions --------------------------------------------------------------------------
 
     def seat(self, feed: Feed) -> Link:
