@@ -13,6 +13,7 @@ from outlast_protocol.frames import (
     Claim,
     Claims,
     Configure,
+    Connections,
     Credit,
     Cursors,
     Delete,
@@ -46,6 +47,7 @@ from outlast_protocol.frames import (
     Resync,
     Settle,
     State,
+    Status,
     Subscribe,
     Subscribed,
     Truncate,
@@ -113,4 +115,6 @@ SAMPLES: tuple[Frame, ...] = (
     Extend(29, 9, "charge:42", 1),
     Abandon(30, 9, "charge:42", 1),
     Claims(31, "session:42"),
+    Status(32),
+    Connections(33),
 )

@@ -25,7 +25,9 @@ Ack = tuple[int, int, bool]
 class Caller:
     """One client for one HTTP request; it is its connection's Wire. `unasked` is given what answers no request."""
 
-    def __init__(self, engine: Engine, client_id: str, unasked: Callable[[Any], None] = lambda frame: None) -> None:
+    def __init__(
+        self, engine: Engine, client_id: str, address: str, unasked: Callable[[Any], None] = lambda frame: None
+    ) -> None:
         self.engine = engine
         self.client_id = client_id
         self._unasked = unasked
@@ -33,6 +35,7 @@ class Caller:
         self._waiting: dict[int, Future[Any]] = {}
         self._request = 0
         self.connection = ClientConnection(engine, self, clock.steady_ms())
+        self.connection.came_by("http", address)
         self.tell(f.Hello([f.VERSION], client_id))
 
     # --- asking -------------------------------------------------------------------------------------------
@@ -124,6 +127,9 @@ class Caller:
 
     def resume_reading(self) -> None:
         """See `pause_reading`."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def refusal(frame: f.Error) -> ProtocolError:

@@ -14,6 +14,7 @@ from outlast_protocol import Position
 from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
+from ..door import address_of
 from ..engine import Engine
 from ..names import is_name
 from .caller import Caller
@@ -59,10 +60,15 @@ class Visit:
             raise bad_request(f"Outlast-Client is 1 to {CLIENT_ID_BYTES_MAX} bytes without control characters")
         return client_id
 
+    @property
+    def address(self) -> str:
+        transport = self.request.transport
+        return "" if transport is None else address_of(transport)
+
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[Caller]:
         """A client in whose name to ask, for as long as the block lasts."""
-        caller = Caller(self.engine, self.client_id)
+        caller = Caller(self.engine, self.client_id, self.address)
         try:
             yield caller
         finally:

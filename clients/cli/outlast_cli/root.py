@@ -27,6 +27,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "presence": (".presence", "presence"),
     "state": (".state", "state"),
     "claims": (".claims", "claims"),
+    "status": (".status", "status"),
+    "connections": (".status", "connections"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

@@ -67,7 +67,10 @@ export const TABLE: readonly (readonly [number, string, string, number, string, 
   [0x59, "SETTLE", "client", 65536, "u32 request, map", 'number int, key text, token int, encoding? int = 0, data? bytes = ""'],
   [0x5a, "EXTEND", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5b, "ABANDON", "client", 65536, "u32 request, map", "number int, key text, token int"],
-  [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],];
+  [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],
+  [0x60, "STATUS", "client", 65536, "u32 request, map", ""],
+  [0x61, "CONNECTIONS", "client", 65536, "u32 request, map", "after? int = 0, limit? int = 100"],
+];
 
 export const HEADER_BYTES = 8;
 export const UNCONDITIONAL = 2n ** 64n - 1n;
@@ -150,7 +153,7 @@ function specFrom([number, type, from, bytesMax, body, keys]: (typeof TABLE)[num
     number, type, from, bytesMax, rest,
     words: type === "PUBLISHED" ? [] : words,
     bytesMin: size + (rest && !last.endsWith("[0..]") ? BATCH_HEAD_BYTES : 0),
-    keys: last === "map" ? keys.split(", ").map(keyFrom) : null,
+    keys: last === "map" ? keys.split(", ").filter(Boolean).map(keyFrom) : null,
     items: type === "REPLY" ? 10_000 : 1_024,
   };
 }
