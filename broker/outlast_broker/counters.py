@@ -6,7 +6,7 @@ from __future__ import annotations
 class Counters:
     __slots__ = (
         "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
-        "ephemeral_dropped", "ephemeral_sent", "fallen_behind", "records_in", "refused", "resyncs",
+        "ephemeral_dropped", "ephemeral_sent", "fallen_behind", "handshakes_failed", "records_in", "refused", "resyncs",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -23,6 +23,7 @@ class Counters:
     ephemeral_dropped: int
     ephemeral_sent: int
     fallen_behind: int
+    handshakes_failed: int
     records_in: int
     refused: int
     resyncs: int
