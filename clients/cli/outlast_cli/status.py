@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 from outlast import Client, ConnectionInfo
+from outlast_broker.quantities import show_bytes, show_duration
 
 from .channels import show_time
 from .exits import Exit
 from .options import broker_options
-from .quantities import show_bytes, show_duration
 from .session import run_session
 from .terminal import is_terminal, table, visible
 
