@@ -1,12 +1,11 @@
-"""STATUS and CONNECTIONS: what the broker is and does, and who is connected (PROTOCOL.md 6.15)."""
+"""STATUS and CONNECTIONS: what the broker is and does, and who is connected (PROTOCOL.md 6.16)."""
 
 from __future__ import annotations
 
 import resource
 from typing import TYPE_CHECKING, Any
 
-from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
 from . import clock
 from .greeting import SERVER

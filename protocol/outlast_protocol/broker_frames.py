@@ -1,4 +1,4 @@
-"""The frames that ask about the broker itself, not about a channel (PROTOCOL.md 6.15).
+"""The frames that ask about the broker itself, not about a channel (PROTOCOL.md 6.16).
 
 `frames.py` has the others, and the table of all.
 """

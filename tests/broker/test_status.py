@@ -1,4 +1,4 @@
-"""PROTOCOL.md 6.15, over a real socket."""
+"""PROTOCOL.md 6.16, over a real socket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rows(client: RawClient, **asked: int) -> list[dict[str, Any]]:
 
 def test_the_keys_of_status_are_those_of_the_protocol(alice: RawClient) -> None:
     stated = [key for keys, _ in table(SPECIFICATION, "key", "says") for key in keys.split(", ")]
-    assert stated == list(status(alice)), "PROTOCOL.md 6.15 and status.py say the same, in the same order"
+    assert stated == list(status(alice)), "PROTOCOL.md 6.16 and status.py say the same, in the same order"
 
 
 def test_the_keys_of_connections_are_those_of_the_protocol(alice: RawClient) -> None:

@@ -88,7 +88,7 @@ QUERIES: dict[str, Schema] = {
     "start": {"type": "string", "enum": ["earliest", "latest"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": RECORDS_MAX},
     "backwards": FLAG, "raw": FLAG, "create": FLAG, "verbose": FLAG,
-    "prefix": TEXT, "cursor": NAME, "name": NAME, "after_client": TEXT, "after_member": HEX,
+    "access_token": TEXT, "prefix": TEXT, "cursor": NAME, "name": NAME, "after_client": TEXT, "after_member": HEX,
     "header": _array({"type": "string", "pattern": "^[^:]+:"}),
 }  # fmt: skip
 # Where `after` is no place in a channel.
@@ -126,7 +126,7 @@ VERBS: dict[str, tuple[str, int, Schema, Schema]] = {
                        "application/json": {"oneOf": [
                            _object("offset", offset=WHOLE) | STRICT,
                            _object("position", position=POSITION) | STRICT]}}),
-    "get_status": ("What the broker is and does: the keys of PROTOCOL.md 6.15.", 200,
+    "get_status": ("What the broker is and does: the keys of PROTOCOL.md 6.16.", 200,
                    {"type": "object", "additionalProperties": {"type": ["integer", "string", "boolean"]}}, {}),
     "list_connections": ("Who is connected.", 200,
                          _object("connections more", connections=_array(_named("Connection")), more=FLAG), {}),

@@ -60,7 +60,7 @@ export function retentionFrom({ age_ms, records, bytes, idle_ttl_ms }: Result): 
   return { ageMs: age_ms ?? null, records: records ?? null, bytes: bytes ?? null, idleTtlMs: idle_ttl_ms ?? null };
 }
 
-/** What the broker is and does now: the keys of PROTOCOL.md 6.15, as `startedMs` and `commitP99Us`. */
+/** What the broker is and does now: the keys of PROTOCOL.md 6.16, as `startedMs` and `commitP99Us`. */
 export type Status = Readonly<Record<string, number | string | boolean>>;
 
 /** Who is connected. */

@@ -199,7 +199,7 @@ class Client:
     # --- the broker itself --------------------------------------------------------------------------------
 
     async def status(self) -> Mapping[str, Any]:
-        """What the broker is and does now: the map of PROTOCOL.md 6.15, by its keys."""
+        """What the broker is and does now: the map of PROTOCOL.md 6.16, by its keys."""
         reply = await self._opened().call_again(frames.Status, frames.Reply)
         return reply.result
 
