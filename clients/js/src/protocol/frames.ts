@@ -43,9 +43,8 @@ export interface Spec {
   bytesMax: number;
   words: readonly (readonly [name: string, size: number])[];
   rest: string;
-  /** Of the map at the end; without `keys` it says whatever it is given. */
   hasMap: boolean;
-  keys: readonly Key[] | null;
+  keys: readonly Key[];
   items: number;
 }
 
@@ -103,7 +102,7 @@ function specFrom([number, type, from, bytesMax, body, keys]: (typeof TABLE)[num
     words: type === "PUBLISHED" ? [] : words,
     bytesMin: size + (rest && !last.endsWith("[0..]") ? BATCH_HEAD_BYTES : 0),
     hasMap: last === "map",
-    keys: keys ? keys.split(", ").map(keyFrom) : null,
+    keys: keys.split(", ").filter(Boolean).map(keyFrom),
     items: type === "REPLY" ? 10_000 : 1_024,
   };
 }
@@ -158,7 +157,7 @@ function acksBytes(acks: readonly (readonly [number, Whole, boolean])[]): Bytes 
 }
 
 function mapOf({ keys }: Spec, frame: Frame): Record<string, unknown> {
-  if (BOTH_ENDS && keys) {
+  if (BOTH_ENDS) {
     const said = keys.filter(({ name, required, fallback }) => required || !isFallback(frame[name], fallback));
     return Object.fromEntries(said.map(({ name }) => [name, frame[name]]));
   }
@@ -188,7 +187,7 @@ export function decode(spec: Spec, bytes: Bytes): Frame {
     at += size;
   }
   if (spec.rest) frame[spec.rest] = bytes.subarray(at);
-  return (spec.keys ? withMap(spec, spec.keys, frame, bytes.subarray(at)) : frame) as unknown as Frame;
+  return (spec.hasMap ? withMap(spec, frame, bytes.subarray(at)) : frame) as unknown as Frame;
 }
 
 function acksIn(view: DataView): [number, Whole, boolean][] {
@@ -201,9 +200,9 @@ function acksIn(view: DataView): [number, Whole, boolean][] {
 }
 
 /** HELLO and WELCOME that say nothing valid end the connection: nothing after them makes sense (3.2). */
-function withMap(spec: Spec, keys: readonly Key[], frame: Record<string, unknown>, body: Bytes): unknown {
+function withMap(spec: Spec, frame: Record<string, unknown>, body: Bytes): unknown {
   try {
-    return readMap(spec, keys, frame, body);
+    return readMap(spec, frame, body);
   } catch (error) {
     const refusal = error instanceof ProtocolError ? error : new ProtocolError("bad_body", `${spec.type}: ${error}`);
     if ((BOTH_ENDS && spec.type === "HELLO") || spec.type === "WELCOME") throw refusal;
@@ -211,10 +210,10 @@ function withMap(spec: Spec, keys: readonly Key[], frame: Record<string, unknown
   }
 }
 
-function readMap(spec: Spec, keys: readonly Key[], frame: Record<string, unknown>, body: Bytes): unknown {
+function readMap(spec: Spec, frame: Record<string, unknown>, body: Bytes): unknown {
   const said = unpack(body, { items: spec.items, keys: KEYS_MAX });
   if (!isMap(said)) throw new ProtocolError("bad_body", `${spec.type}: the body is not a map`);
-  for (const { name, fits, required, fallback } of keys) {
+  for (const { name, fits, required, fallback } of spec.keys) {
     const isSaid = Object.hasOwn(said, name);
     if (isSaid ? !fits(said[name]) : required)
       throw new ProtocolError("bad_body", `${spec.type}: ${name} ${isSaid ? "is not what section 5 says" : "is missing"}`);

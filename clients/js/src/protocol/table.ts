@@ -54,6 +54,8 @@ export const TABLE: readonly (readonly [number, string, string, number, string, 
   [0x5a, "EXTEND", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5b, "ABANDON", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],
+  [0x60, "STATUS", "client", 65536, "u32 request, map", ""],
+  [0x61, "CONNECTIONS", "client", 65536, "u32 request, map", "after? int = 0, limit? int = 100"],
   [0x62, "REVOKE", "client", 65536, "u32 request, map", "subject? text, token_id? text, issued_before_ms? int"],
   [0x63, "REVOCATIONS", "client", 65536, "u32 request, map", "after? text, limit? int = 100"],
 ];
