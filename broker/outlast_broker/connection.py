@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -21,6 +20,7 @@ from . import (
     greeting,
     history,
     leasing,
+    logs,
     receipts,
     subscribing,
 )
@@ -34,9 +34,11 @@ from .presence import Key
 from .subscription import Subscription
 
 if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
     from .engine import Engine
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -60,7 +62,7 @@ class ClientConnection:
     __slots__ = (
         "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
         "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
-        "lagging", "members", "pages_asked", "producer", "serving", "subscriptions", "watches",
+        "lagging", "members", "pages_asked", "producer", "serial", "serving", "subscriptions", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -92,6 +94,12 @@ class ClientConnection:
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
+        self.serial = engine.counters.connections_opened
+
+    @property
+    def log(self) -> BoundLogger:
+        """Says whose connection it is about. Made when there is something to say: that is seldom."""
+        return logger.bind(connection=self.serial, client=self.client.decode())
 
     # --- the socket ---------------------------------------------------------------------------------------
 
@@ -272,7 +280,7 @@ class ClientConnection:
             self._hang_up()
 
     def fail(self, error: ProtocolError) -> None:
-        logger.info("refused: %s", error)
+        self.log.info("refused", code=error.code.name.lower(), error=error.message)
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
@@ -374,12 +382,12 @@ class ClientConnection:
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
-            logger.exception("request %d failed", request)
+            self.log.exception("request_failed", request=request)
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def _say_damaged(self, request: int, damage: Damaged, number: int = 0) -> None:
         self.engine.counters.damaged += 1
-        logger.error("damaged: %s", damage)
+        self.log.error("damaged", error=str(damage))
         self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
 
     def read_aside(
