@@ -79,6 +79,10 @@ class Server:
             self._abandon()
 
     @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
     def counters(self) -> Counters:
         return self._engine.counters
 

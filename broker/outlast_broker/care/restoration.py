@@ -18,8 +18,7 @@ import msgpack
 
 from .. import claim, head
 from ..claim import Status
-from ..claiming import CLAIM_ROW
-from ..claiming import TOKEN_ROW as CLAIM_TOKEN_ROW
+from ..claiming import CLAIM_ROW, TOKEN_ROW as CLAIM_TOKEN_ROW
 from ..folder import DataFolder
 from ..lease import LEASE_ROW, TOKEN_ROW, pack_token, read_lease, read_token
 from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, unsealed
