@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
-from .log import Compacted
+from .log import Compacted, Outcome
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -36,6 +36,9 @@ class Compacting:
         self._asking: list[Told] = []
         self._waiting: list[Told] = []
         self._thread: threading.Thread | None = None
+        # Up to where the journal must be forgotten before the copy begins; None: it has begun, or nobody asked.
+        self._target: int | None = None
+        self._accepted = False
 
     def ask(self, told: Told) -> None:
         """Begins, or comes behind the one that is under way: what is erased by now is gone when `told` is called."""
@@ -54,7 +57,21 @@ class Compacting:
     def _begin(self) -> None:
         if self._asking and not self._waiting:
             self._waiting, self._asking = self._asking, []
-            self._engine.when_settled(self._copy)
+            self._engine.group.work.tidy = True
+            self._engine.after_commit(self._commits)
+
+    def _commits(self) -> None:
+        """All that was accepted before anybody asked is in the journal with the commit that ends now."""
+        self._accepted = True
+
+    def committed(self, outcome: Outcome) -> None:
+        """A commit has ended."""
+        if self._accepted:
+            self._accepted, self._target = False, outcome.journal_newest
+            self._engine.settling.hurry()
+        elif self._target is not None and self._target < outcome.journal_oldest and not outcome.erasing:
+            self._target = None
+            self._copy()
 
     def _copy(self) -> None:
         self._thread = threading.Thread(target=self._run, name="compacting", daemon=True)

@@ -96,7 +96,7 @@ class Engine:
         self.leaving = False
         self.loop = loop
         self._failed = failed
-        self._settling = Settling(config.journal_bytes, config.journal_age_ms)
+        self.settling = Settling(config.journal_bytes, config.journal_age_ms)
         self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
@@ -107,9 +107,6 @@ class Engine:
         self._journal_oldest = 0
         self._held: list[ClientConnection] = []
         self._idle: list[Callable[[], None]] = []
-        # Told when the journal has been forgotten up to a value, and nothing deleted is left to erase.
-        self._settled: list[tuple[int, Callable[[], None]]] = []
-        self._journal_newest = 0
         self.started_ms = clock.now_ms()
 
     def recover(self) -> int:
@@ -127,12 +124,11 @@ class Engine:
                     perishes_ms = self.session(channel).recover(read_records(entry.batch), entry.lease)
                     channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
-                self._settling.note(channel, len(entry.batch))
+                self.settling.note(channel, len(entry.batch))
                 records += channel.last - before
         self.started_ms = clock.now_ms()
-        self._settling.released(newest, self.started_ms)
+        self.settling.released(newest, self.started_ms)
         self.leasing.recover()
-        self.compacting.pay()
         return records
 
     # --- channels -----------------------------------------------------------------------------------------
@@ -159,10 +155,7 @@ class Engine:
         return channel
 
     def delete(self, channel: Channel, hard: bool = False) -> None:
-        """Ends this life of the channel: its readers are told, its number is dead at once.
-
-        `hard`: a compaction is owed, which the caller asks for; if this process ends before it, the next one pays.
-        """
+        """Ends this life of the channel: its readers are told, its number is dead. `hard`: a compaction is owed."""
         self.hub.remove(channel)
         resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
         if channel.attendance is not None:
@@ -353,20 +346,6 @@ class Engine:
         self._idle.append(callback)
         self.wake()
 
-    def when_settled(self, callback: Callable[[], None]) -> None:
-        """Runs `callback` once all that was accepted has left the journal, and all that was deleted is erased."""
-
-        def hurry() -> None:
-            self._settling.hurry()
-            self._settled.append((self._journal_newest, callback))
-
-        self.group.work.tidy = True
-        self.after_commit(hurry)
-
-    def _tell_settled(self) -> None:
-        while self._settled and not self._erasing and self._settled[0][0] < self._journal_oldest:
-            self._settled.pop(0)[1]()
-
     def _commit(self) -> None:
         if self.in_flight is None:
             self._release(self._hand_over())
@@ -386,7 +365,7 @@ class Engine:
     def _plan(self, group: Group) -> None:
         """Adds to a group what the engine itself wants written with it."""
         now_ms = clock.now_ms()
-        for channel in self._settling.slice(group.bytes, now_ms):
+        for channel in self.settling.slice(group.bytes, now_ms):
             # Also when retention has left nothing to move: the journal is forgotten all the same.
             self._write_session(channel, group)
             move = channel.plan_move()
@@ -398,7 +377,7 @@ class Engine:
         for channel in group.trims.difference(group.moving, group.rewriting):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
-        group.work.forget_journal = self._settling.forget_through
+        group.work.forget_journal = self.settling.forget_through
 
     def _write_session(self, channel: Channel, group: Group) -> None:
         """What leaves the journal is in the rows from now on."""
@@ -471,7 +450,7 @@ class Engine:
         group, self.in_flight = self.in_flight, None
         assert group is not None, "a commit ends that nobody began"
         self.counters.commits += 1
-        self._journal_newest, self._journal_oldest = outcome.journal_newest, outcome.journal_oldest
+        self._journal_oldest = outcome.journal_oldest
         self._erasing = outcome.erasing
         for channel in group.moving:
             channel.moved()
@@ -480,11 +459,11 @@ class Engine:
         deliveries = self.counters.deliveries
         self._release(group)
         self._measure(group, outcome, commit_us, ended_us, self.counters.deliveries - deliveries)
-        self._settling.released(outcome.journal_newest, clock.now_ms())
+        self.settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
         self._tell_idle()
         self._resume_held()
-        self._tell_settled()
+        self.compacting.committed(outcome)
         self._tidy()
 
     def _measure(self, group: Group, outcome: Outcome, commit_us: int, ended_us: int, deliveries: int) -> None:
@@ -508,7 +487,7 @@ class Engine:
             if channel.dead:
                 continue
             channel.release(firsts, batches)
-            self._settling.note(channel, sum(map(len, batches)))
+            self.settling.note(channel, sum(map(len, batches)))
             if not channel.live:
                 continue
             if channel.perishable:
@@ -560,9 +539,8 @@ class Engine:
 
     @property
     def _untidy(self) -> bool:
-        forgetting = self._journal_oldest <= self._settling.forget_through
-        moving = self._settling.busy or self._settling.hurried
-        return moving or self._erasing or forgetting or bool(self.group.trims)
+        forgetting = self._journal_oldest <= self.settling.forget_through
+        return self.settling.busy or self._erasing or forgetting or bool(self.group.trims)
 
     def _tidy(self) -> None:
         """Keeps commits coming, slowly, while there is something to move or erase."""
@@ -596,7 +574,7 @@ class Engine:
                 self.delete(channel)
             else:
                 self.group.trims.add(channel)
-        if self.group.trims or self._settling.ripe(now_ms):
+        if self.group.trims or self.settling.ripe(now_ms):
             self.wake()
         self.folding.tick(now_ms)
         self.hub.evict(self._needed)

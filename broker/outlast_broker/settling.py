@@ -39,8 +39,8 @@ class Settling:
 
     @property
     def busy(self) -> bool:
-        """Whether sealed channels still wait to be moved."""
-        return bool(self._queue)
+        """Whether channels still wait to be moved, or all of the journal to be sealed."""
+        return bool(self._queue) or self.hurried
 
     @property
     def journal_bytes(self) -> int:

@@ -104,6 +104,7 @@ VARIANTS: dict[str, Frame] = {
     "since, forwards": History(5, 9, since_ms=1_700_000_000_000),
     "forwards after": History(5, 9, 10_000, after=41, epoch=EPOCH),
     "empty": Page(5, 1, 0, 1, 0, b""),
+    "deleted for good": Delete(8, "session:42", True),
     "prefix, after and limit": List(7, "session:", "session:42", 10_000),
     "back to the broker's rule": Configure(10, "session:42", {"age_ms": None, "bytes": 0}),
     "a list of channels": Reply(7, {"channels": [{"channel": "a", "epoch": U64_MAX}], "more": False}),

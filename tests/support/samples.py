@@ -92,7 +92,6 @@ SAMPLES: tuple[Frame, ...] = (
     Info(6, "session:42"),
     List(7),
     Delete(8, "session:42"),
-    Delete(35, "session:42", True),
     Compact(36),
     Truncate(9, "session:42", 2),
     Configure(10, "session:42", {"records": 100}),

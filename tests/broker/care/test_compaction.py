@@ -33,7 +33,8 @@ def told_by_a_broker(folder: Path) -> object:
 def test_a_stopped_store_keeps_everything(full: Path) -> None:
     before = told_by_a_broker(full)
     compacted = compact(full)
-    assert compacted.before_bytes > compacted.after_bytes == (full / "data.mdb").stat().st_size
+    assert compacted.before_bytes > compacted.after_bytes
+    assert compacted.before_bytes > (full / "data.mdb").stat().st_size
     assert not (full / COPY_FOLDER).exists() and verify(full).is_whole
     assert told_by_a_broker(full) == before
 
