@@ -174,6 +174,7 @@ class Feeder:
         """Promise 7: what fails its checksum is never served, and never skipped in silence."""
         logger.error("%s: %s", code.name.lower(), error)
         self._counters.damaged += code is ErrorCode.DAMAGED
+        self._counters.refuse(code)
         reader.end()
         reader.connection.ended(reader.channel)
         reader.connection.send(encode(Error(0, code, str(error), {"number": reader.channel.number})))
