@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from outlast_protocol import frames
 
@@ -191,17 +191,46 @@ class Client:
         """The channels whose names begin with `prefix`, in the byte order of their names."""
         if prefix:
             check_channel_name(prefix)
-        if self._link is None:
-            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
         ask = frames.List(0, prefix, None, LIST_PAGE)
         more = True
         while more:
-            reply = await self._link.call_again(partial(_requested, ask), frames.Reply)
+            reply = await self._asking.call_again(partial(_requested, ask), frames.Reply)
             rows = [summary_from(row) for row in reply.result["channels"]]
             for row in rows:
                 yield row
             more = bool(rows) and reply.result["more"]
             ask = ask._replace(after=rows[-1].name if rows else None)
+
+    # --- tokens -------------------------------------------------------------------------------------------
+
+    async def revoke(self, *, subject: str | None = None, token_id: str | None = None) -> int:
+        """Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `token_id`.
+
+        Who came with one is cut off: returns how many connections were. Takes `manage` on all channels.
+        """
+        ask = partial(frames.Revoke, subject=subject, token_id=token_id)
+        reply = await self._asking.call_again(ask, frames.Reply)
+        cut: int = reply.result["cut"]
+        return cut
+
+    async def revocations(self) -> AsyncIterator[dict[str, Any]]:
+        """What the broker does not believe any more: subject and issued_before_ms, or token_id; and until_ms."""
+        after, more = "", True
+        while more:
+            reply = await self._asking.call_again(
+                partial(frames.Revocations, after=after, limit=LIST_PAGE), frames.Reply
+            )
+            rows: list[dict[str, Any]] = reply.result["revocations"]
+            for row in rows:
+                yield row
+            more = bool(rows) and reply.result["more"]
+            after = rows[-1].get("subject") or rows[-1]["token_id"] if rows else ""
+
+    @property
+    def _asking(self) -> Link:
+        if self._link is None:
+            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        return self._link
 
     # --- seats for subscriptions --------------------------------------------------------------------------
 

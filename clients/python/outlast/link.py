@@ -218,8 +218,9 @@ class Link:
 
     def _refuse(self, refusal: OutlastError) -> None:
         """Asking again cannot help now; but an operator may, so only the first connect gives up."""
-        _log.warning("%s: %s", self._options.address.url, refusal)
-        if not self.was_open:
+        if self.was_open:
+            _log.warning("%s: %s", self._options.address.url, refusal)
+        else:
             self._settle_ready(refusal)
 
     async def _live(self, wire: Wire) -> None:
@@ -473,7 +474,7 @@ class Link:
             on_refusal(refusal)
         elif (reader := self._routes.get(_number(error))) is not None:
             reader.fail(refusal)
-        else:
+        elif wire.is_open:
             _log.warning("the broker says: %s", refusal)
         if not wire.is_open or is_fatal(error.code):
             self._not_before_ms = wire.now_ms() + refusal.retry_after_ms
