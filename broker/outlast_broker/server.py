@@ -180,7 +180,7 @@ class Server:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
             return
-        free = self._folder.free_bytes()
+        free = self._engine.disk_free_bytes = self._folder.free_bytes()
         full = free < self._config.disk_reserve_bytes
         if full and self._engine.refusal is None:
             text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"

@@ -75,7 +75,7 @@ class Stream:
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = self._taken = 0
         self._number = self._epoch = self._after = 0
-        self._caller = Caller(visit.engine, visit.client_id, visit.token, self._hear)
+        self._caller = Caller(visit.engine, visit.client_id, visit.token, visit.address, self._hear)
 
     async def run(self) -> web.StreamResponse:
         """Raises ProtocolError and Problem as long as nothing was said."""

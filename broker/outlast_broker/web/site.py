@@ -50,6 +50,8 @@ VERBS: dict[str, Verb] = {
     "list_members": reading.list_members,
     "list_cursors": reading.list_cursors,
     "set_cursor": publishing.set_cursor,
+    "get_status": reading.get_status,
+    "list_connections": reading.list_connections,
     "get_openapi": openapi.get_openapi,
     "get_livez": health.get_livez,
     "get_readyz": health.get_readyz,

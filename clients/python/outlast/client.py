@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,13 +21,14 @@ from .errors import Closed, ConnectFailed, Forbidden, OutlastError, TokenExpired
 from .link import Link
 from .options import LinkState, OnState, Options, WhenFull, check_channel_name
 from .outbox import Outbox
-from .records import ChannelSummary, summary_from
+from .records import ChannelSummary, ConnectionInfo, connection_from, summary_from
 from .subscription import Feed
 from .token import TokenSource
 
 BUFFER_BYTES_DEFAULT = 8 * 1_048_576
 HEARTBEAT_MS_DEFAULT = 15_000
 LIST_PAGE = 500
+CONNECTIONS_PAGE = 500
 
 
 def connect(
@@ -49,7 +50,7 @@ def connect(
     """A client for `async with`: entering it connects, leaving it waits for acknowledgements.
 
     - url: outlast[s]://HOST[:PORT], outlast+unix:///PATH; default OUTLAST_URL, else outlast://127.0.0.1:6180.
-    - client_id: whose records these are, for readers to see. By default the one that the token is for, or a random one.
+    - client_id: whose records these are, for readers to see; by default what the token says, or a random one.
     - timeout: seconds that entering tries to connect before ConnectFailed; None: for ever.
     - close_timeout: seconds that leaving waits for publishes that are not acknowledged.
     - buffer_bytes: bound of what is not acknowledged. A message counts its bytes and 256 more.
@@ -57,24 +58,20 @@ def connect(
     - on_state: called with ("connecting" | "open" | "waiting" | "closed", reason) at each change.
     - producer: (id, epoch) of a publisher that restarts under one id. The epoch MUST be higher after each
       restart, else new messages are taken for ones that are stored already. Random by default.
-    - token: for a broker that asks who comes: text, or an async function that returns it, which is asked before each
-      connection and before a token ends. Default OUTLAST_TOKEN, else what is in the file that OUTLAST_TOKEN_FILE names.
+    - token: text, or an async function that gives one; by default OUTLAST_TOKEN, or the content of OUTLAST_TOKEN_FILE.
     - ssl_context: whom to trust with outlasts://; by default OUTLAST_CA_FILE, or what the system trusts.
     - heartbeat_ms: how long silence may last.
     - backoff_base_ms, backoff_cap_ms: reconnecting waits at random up to a bound that doubles between these.
 
     Raises ValueError or TypeError for an argument that cannot be right.
     """
-    chosen_token = token_of.choose(token, os.environ)
-    if client_id is None and chosen_token is None:
-        client_id = secrets.token_hex(8)
     return Client(
         Options(
             address=(chosen := address.choose(url, os.environ)),
             ssl_context=ssl_context or trust.choose(os.environ, chosen.tls),
             client_id=client_id,
             producer=producer if producer is not None else (secrets.randbits(64), 0),
-            token=chosen_token,
+            token=token_of.choose(token, os.environ),
             timeout=timeout,
             close_timeout=close_timeout,
             buffer_bytes=buffer_bytes,
@@ -191,17 +188,34 @@ class Client:
         """The channels whose names begin with `prefix`, in the byte order of their names."""
         if prefix:
             check_channel_name(prefix)
+        link = self._opened()
         ask = frames.List(0, prefix, None, LIST_PAGE)
         more = True
         while more:
-            reply = await self._asking.call_again(partial(_requested, ask), frames.Reply)
+            reply = await link.call_again(partial(_requested, ask), frames.Reply)
             rows = [summary_from(row) for row in reply.result["channels"]]
             for row in rows:
                 yield row
             more = bool(rows) and reply.result["more"]
             ask = ask._replace(after=rows[-1].name if rows else None)
 
-    # --- tokens -------------------------------------------------------------------------------------------
+    # --- the broker itself --------------------------------------------------------------------------------
+
+    async def status(self) -> Mapping[str, Any]:
+        """What the broker is and does now: the map of PROTOCOL.md 6.16, by its keys."""
+        reply = await self._opened().call_again(frames.Status, frames.Reply)
+        return reply.result
+
+    async def connections(self) -> AsyncIterator[ConnectionInfo]:
+        """Who is connected to the broker, in the order in which they came; this client, too."""
+        link, after, more = self._opened(), 0, True
+        while more:
+            ask = partial(frames.Connections, after=after, limit=CONNECTIONS_PAGE)
+            reply = await link.call_again(ask, frames.Reply)
+            rows = [connection_from(row) for row in reply.result["connections"]]
+            for row in rows:
+                yield row
+            after, more = rows[-1].id if rows else 0, bool(rows) and reply.result["more"]
 
     async def revoke(self, *, subject: str | None = None, token_id: str | None = None) -> int:
         """Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `token_id`.
@@ -209,25 +223,22 @@ class Client:
         Who came with one is cut off: returns how many connections were. Takes `manage` on all channels.
         """
         ask = partial(frames.Revoke, subject=subject, token_id=token_id)
-        reply = await self._asking.call_again(ask, frames.Reply)
+        reply = await self._opened().call_again(ask, frames.Reply)
         cut: int = reply.result["cut"]
         return cut
 
-    async def revocations(self) -> AsyncIterator[dict[str, Any]]:
+    async def revocations(self) -> AsyncIterator[Mapping[str, Any]]:
         """What the broker does not believe any more: subject and issued_before_ms, or token_id; and until_ms."""
-        after, more = "", True
+        link, after, more = self._opened(), "", True
         while more:
-            reply = await self._asking.call_again(
-                partial(frames.Revocations, after=after, limit=LIST_PAGE), frames.Reply
-            )
-            rows: list[dict[str, Any]] = reply.result["revocations"]
+            ask = partial(frames.Revocations, after=after, limit=LIST_PAGE)
+            reply = await link.call_again(ask, frames.Reply)
+            rows: list[Mapping[str, Any]] = reply.result["revocations"]
             for row in rows:
                 yield row
-            more = bool(rows) and reply.result["more"]
-            after = rows[-1].get("subject") or rows[-1]["token_id"] if rows else ""
+            after, more = _name_of(rows[-1]) if rows else "", bool(rows) and reply.result["more"]
 
-    @property
-    def _asking(self) -> Link:
+    def _opened(self) -> Link:
         if self._link is None:
             raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
         return self._link
@@ -271,6 +282,11 @@ class Client:
 
     def _links(self) -> list[Link]:
         return [*([self._link] if self._link is not None else []), *self._extra]
+
+
+def _name_of(revocation: Mapping[str, Any]) -> str:
+    name: str = revocation.get("subject") or revocation["token_id"]
+    return name
 
 
 def _requested(ask: frames.List, request: int) -> frames.List:

@@ -69,6 +69,8 @@ export const TABLE: readonly (readonly [number, string, string, number, string, 
   [0x5a, "EXTEND", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5b, "ABANDON", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],
+  [0x60, "STATUS", "client", 65536, "u32 request, map", ""],
+  [0x61, "CONNECTIONS", "client", 65536, "u32 request, map", "after? int = 0, limit? int = 100"],
   [0x62, "REVOKE", "client", 65536, "u32 request, map", "subject? text, token_id? text, issued_before_ms? int"],
   [0x63, "REVOCATIONS", "client", 65536, "u32 request, map", "after? text, limit? int = 100"],
 ];
@@ -154,7 +156,7 @@ function specFrom([number, type, from, bytesMax, body, keys]: (typeof TABLE)[num
     number, type, from, bytesMax, rest,
     words: type === "PUBLISHED" ? [] : words,
     bytesMin: size + (rest && !last.endsWith("[0..]") ? BATCH_HEAD_BYTES : 0),
-    keys: last === "map" ? keys.split(", ").map(keyFrom) : null,
+    keys: last === "map" ? keys.split(", ").filter(Boolean).map(keyFrom) : null,
     items: type === "REPLY" ? 10_000 : 1_024,
   };
 }
