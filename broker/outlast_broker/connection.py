@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -20,6 +19,7 @@ from . import (
     greeting,
     history,
     leasing,
+    logs,
     receipts,
     revoking,
     status,
@@ -37,9 +37,11 @@ from .rights import guarded, is_less
 from .subscription import Subscription
 
 if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
     from .engine import Engine
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -107,6 +109,11 @@ class ClientConnection:
         self.clogged = False
         self.serving = False
         engine.counters.connections_opened += 1
+
+    @property
+    def log(self) -> BoundLogger:
+        """Says whose connection it is about. Made when there is something to say: that is seldom."""
+        return logger.bind(connection=self.id, client=self.client.decode())
 
     def came_by(self, door: str, address: str) -> None:
         """It is somebody's from outside, who counts as connected until `closed`."""
@@ -316,7 +323,7 @@ class ClientConnection:
             self._hang_up()
 
     def fail(self, error: ProtocolError) -> None:
-        logger.info("refused: %s", error)
+        self.log.info("refused", code=error.code.name.lower(), error=error.message)
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
@@ -423,12 +430,12 @@ class ClientConnection:
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
-            logger.exception("request %d failed", request)
+            self.log.exception("request_failed", request=request)
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def _say_damaged(self, request: int, damage: Damaged, number: int = 0) -> None:
         self.engine.counters.damaged += 1
-        logger.error("damaged: %s", damage)
+        self.log.error("damaged", error=str(damage))
         self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
 
     def read_aside(

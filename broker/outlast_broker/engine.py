@@ -7,7 +7,6 @@ once, releasing its records to readers and its acknowledgements to publishers.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from outlast_protocol.batch import KIND_AT, KIND_SESSION, check_batch, read_reco
 from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, deliver_head, encode, encode_acks
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
-from . import clock, retention
+from . import clock, logs, retention
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
@@ -59,7 +58,7 @@ from .sweep import sooner
 if TYPE_CHECKING:
     from .connection import ClientConnection
 
-logger = logging.getLogger("outlast.engine")
+logger = logs.logger("outlast.engine")
 
 DUE_PER_TICK = 200
 FEW_CHUNKS = 8
@@ -419,7 +418,7 @@ class Engine:
                 self.session(channel)
             return channel
         except Damaged as damage:
-            logger.error("damaged: %s", damage)
+            logger.error("damaged", number=number, error=str(damage))
             self.counters.damaged += 1
             return None
 
@@ -428,7 +427,7 @@ class Engine:
         try:
             return self.log.oldest(channel.number, count)
         except Damaged as damage:
-            logger.error("damaged: %s", damage)
+            logger.error("damaged", channel=channel.name, error=str(damage))
             self.counters.damaged += 1
             return []
 
