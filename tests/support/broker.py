@@ -12,6 +12,7 @@ that kill it. Both listen on a Unix socket in a short-lived folder of their own.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import selectors
 import shutil
 import signal
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ _ROOT = Path(__file__).parents[2]
 _DEFAULT = Config()
 
 F = TypeVar("F")
+T = TypeVar("T")
 
 
 class RawClient:
@@ -78,8 +80,10 @@ class RawClient:
 
     # --- speaking ---------------------------------------------------------------------------------------------
 
-    def hello(self, producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000) -> Welcome:
-        self.send(Hello([1], self.id, list(producer) if producer else None, heartbeat_ms))
+    def hello(
+        self, producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000, token: str | None = None
+    ) -> Welcome:
+        self.send(Hello([1], self.id, list(producer) if producer else None, heartbeat_ms, token=token))
         return self.expect(Welcome)
 
     def send(self, *frames: Frame) -> None:
@@ -219,11 +223,15 @@ class _Reachable:
         self._clients: list[RawClient] = []
 
     def client(
-        self, client_id: str = "client", producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000
+        self,
+        client_id: str = "client",
+        producer: tuple[int, int] | None = None,
+        heartbeat_ms: int = 15_000,
+        token: str | None = None,
     ) -> RawClient:
         """A client that has been welcomed."""
         client = self.stranger(client_id)
-        client.hello(producer, heartbeat_ms)
+        client.hello(producer, heartbeat_ms, token)
         return client
 
     def stranger(self, client_id: str = "client") -> RawClient:
@@ -269,8 +277,22 @@ class Broker(_Reachable):
         self._loop = asyncio.get_running_loop()
         await self._server.run()
 
+    def call(self, function: Callable[[Server], F]) -> F:
+        """Calls on the broker's loop; returns what comes of it."""
+
+        async def run() -> F:
+            return function(self._server)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE_S)
+
     def begin_stop(self) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)
+
+    def within(self, ask: Callable[[Server], T]) -> T:
+        """What `ask` returns on the broker's own loop."""
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(lambda: answer.set_result(ask(self._server)))
+        return answer.result(PATIENCE_S)
 
     def wait(self) -> None:
         """Until it has ended, in whatever way."""

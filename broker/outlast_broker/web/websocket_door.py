@@ -11,7 +11,7 @@ from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
 from ..connection import ClientConnection
-from ..door import bound_buffers
+from ..door import bound_buffers, end_writing
 from ..engine import Engine
 from .websocket import CloseCode, Message, Opcode, Reader, close_frame, frame_head
 
@@ -23,7 +23,8 @@ class WebSocketDoor(asyncio.Protocol):
     """One socket that has become a WebSocket; it is its connection's Wire. `entered` and `left` tell who is there."""
 
     __slots__ = (
-        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_reader", "_said_close", "_transport",
+        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_reader", "_said_close", "_token",
+        "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -31,10 +32,12 @@ class WebSocketDoor(asyncio.Protocol):
         engine: Engine,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
+        token: str | None = None,
     ) -> None:
         self._engine = engine
         self._entered = entered
         self._left = left
+        self._token = token
         self._reader = Reader(FRAME_BYTES_MAX)
         self._paused = False
         self._said_close = False
@@ -46,6 +49,7 @@ class WebSocketDoor(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
         self._connection = ClientConnection(self._engine, self, clock.steady_ms())
+        self._connection.token = self._token
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:
@@ -55,7 +59,7 @@ class WebSocketDoor(asyncio.Protocol):
         if failure is not None and not self._said_close:
             self._fail(failure.code, failure.reason)
             # What the client is still writing is not read: a close now would take with it what it has not read yet.
-            self._transport.write_eof()
+            end_writing(self._transport)
 
     def pause_writing(self) -> None:
         self._connection.clog()
@@ -95,6 +99,9 @@ class WebSocketDoor(asyncio.Protocol):
         """Whole frames, as one message."""
         if not self._said_close:
             self._transport.write(frame_head(Opcode.BINARY, len(data)) + data)
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         self._say_close(CloseCode.GOING_AWAY, "the broker is stopping")

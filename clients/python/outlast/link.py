@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from functools import partial
 from random import random
@@ -23,6 +24,7 @@ from .errors import (
     ConnectionLost,
     GoingAway,
     OutlastError,
+    RateLimited,
     UnknownChannel,
     Violation,
     from_wire,
@@ -30,6 +32,7 @@ from .errors import (
 )
 from .options import LinkState, OnState, Options
 from .publisher import Bounds
+from .trust import tls_failed, unheard
 from .wire import Wire
 
 DIAL_TIMEOUT_MS = 10_000
@@ -203,6 +206,8 @@ class Link:
             wire = self._wire = Wire(self, self._hello())
             await self._live(wire)
             self.failure = wire.failure or ConnectionLost("the connection ended")
+            if self._options.address.tls and not wire.was_heard and isinstance(self.failure, ConnectionLost):
+                self.failure = unheard(self.failure)
             if not self.failure.retryable:
                 self._refuse(self.failure)
             wait_ms = self._wait_ms(wire)
@@ -222,6 +227,8 @@ class Link:
                 await self._dial(wire)
         except TimeoutError:
             wire.fail(ConnectFailed(f"no connection within {DIAL_TIMEOUT_MS} ms"))
+        except ssl.SSLError as error:
+            wire.fail(tls_failed(error))
         except (OSError, ValueError) as error:
             wire.fail(ConnectFailed(str(error)))
         else:
@@ -232,7 +239,7 @@ class Link:
         if address.path:
             await self._loop.create_unix_connection(lambda: wire, address.path)
         else:
-            await self._loop.create_connection(lambda: wire, address.host, address.port)
+            await self._loop.create_connection(lambda: wire, address.host, address.port, ssl=self._options.ssl_context)
 
     def _hello(self) -> frames.Hello:
         options = self._options
@@ -317,8 +324,8 @@ class Link:
                 if unheard is not None and not future.cancelled() and future.exception() is None:
                     unheard(future.result())
                 raise
-            except GoingAway as refusal:
-                # Not done, so asking the broker's successor is safe.
+            except (GoingAway, RateLimited) as refusal:
+                # Not done, so asking again, or the broker's successor, is safe.
                 await asyncio.sleep(max(refusal.retry_after_ms, self._options.pace.base_ms) / 1000)
 
     def open_channel(self, name: str, on_answer: OnAnswer, create: bool = True) -> None:
@@ -421,6 +428,7 @@ class Link:
             welcome.client_id,
             min(welcome.limits.get("batch_bytes", limits.BATCH_BYTES_MAX), frame_bytes - PUBLISH_HEAD_BYTES),
             min(welcome.limits.get("batch_records", limits.BATCH_RECORDS_MAX), limits.BATCH_RECORDS_MAX),
+            min(welcome.limits.get("batch_labels", limits.BATCH_LABELS_MAX), limits.BATCH_LABELS_MAX),
         )
         wire.open(welcome.heartbeat_ms)
         self.is_open = self.was_open = True
