@@ -24,7 +24,7 @@ THIN = """
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"aiohttp", "click", "lmdb", "uvloop"}:
+        if name.partition(".")[0] in {"aiohttp", "click", "joserfc", "lmdb", "pydantic", "uvloop"}:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Missing())
 sys.path.insert(0, sys.argv[1])
