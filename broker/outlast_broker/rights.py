@@ -154,6 +154,8 @@ RIGHTS: dict[type[Any], Check] = {
     f.Unwatch: free,
     f.Revoke: operator,
     f.Revocations: operator,
+    f.Status: operator,
+    f.Connections: operator,
 }
 
 

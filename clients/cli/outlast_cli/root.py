@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "presence": (".presence", "presence"),
     "state": (".state", "state"),
     "claims": (".claims", "claims"),
+    "status": (".status", "status"),
+    "connections": (".status", "connections"),
     "backup": (".backup", "backup"),
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),

@@ -6,10 +6,10 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from outlast_protocol import frames
 
@@ -21,12 +21,13 @@ from .errors import Closed, ConnectFailed, OutlastError
 from .link import Link
 from .options import LinkState, OnState, Options, WhenFull, check_channel_name
 from .outbox import Outbox
-from .records import ChannelSummary, summary_from
+from .records import ChannelSummary, ConnectionInfo, connection_from, summary_from
 from .subscription import Feed
 
 BUFFER_BYTES_DEFAULT = 8 * 1_048_576
 HEARTBEAT_MS_DEFAULT = 15_000
 LIST_PAGE = 500
+CONNECTIONS_PAGE = 500
 
 
 def connect(
@@ -184,17 +185,39 @@ class Client:
         """The channels whose names begin with `prefix`, in the byte order of their names."""
         if prefix:
             check_channel_name(prefix)
-        if self._link is None:
-            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        link = self._opened()
         ask = frames.List(0, prefix, None, LIST_PAGE)
         more = True
         while more:
-            reply = await self._link.call_again(partial(_requested, ask), frames.Reply)
+            reply = await link.call_again(partial(_requested, ask), frames.Reply)
             rows = [summary_from(row) for row in reply.result["channels"]]
             for row in rows:
                 yield row
             more = bool(rows) and reply.result["more"]
             ask = ask._replace(after=rows[-1].name if rows else None)
+
+    # --- the broker itself --------------------------------------------------------------------------------
+
+    async def status(self) -> Mapping[str, Any]:
+        """What the broker is and does now: the map of PROTOCOL.md 6.16, by its keys."""
+        reply = await self._opened().call_again(frames.Status, frames.Reply)
+        return reply.result
+
+    async def connections(self) -> AsyncIterator[ConnectionInfo]:
+        """Who is connected to the broker, in the order in which they came; this client, too."""
+        link, after, more = self._opened(), 0, True
+        while more:
+            ask = partial(frames.Connections, after=after, limit=CONNECTIONS_PAGE)
+            reply = await link.call_again(ask, frames.Reply)
+            rows = [connection_from(row) for row in reply.result["connections"]]
+            for row in rows:
+                yield row
+            after, more = rows[-1].id if rows else 0, bool(rows) and reply.result["more"]
+
+    def _opened(self) -> Link:
+        if self._link is None:
+            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        return self._link
 
     # --- seats for subscriptions --------------------------------------------------------------------------
 
