@@ -6,10 +6,10 @@ import { createServer } from "node:http";
 import { basename, extname, join } from "node:path";
 
 const PAGES = join(import.meta.dirname, "pages");
-const CLIENT = join(import.meta.dirname, "..", "..", "clients", "js", "dist", "browser.js");
+const CLIENT = join(import.meta.dirname, "..", "..", "clients", "js", "dist");
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript" };
 
-/** Serves pages/ and, as /outlast.js, the client that was built. */
+/** Serves pages/ and the client that was built: /browser.js and what that loads. */
 export class Site {
   #server = createServer((request, response) => this.#answer(request, response));
 
@@ -31,7 +31,7 @@ export class Site {
   async #answer(request, response) {
     const name = basename(new URL(request.url, this.origin).pathname);
     try {
-      const text = await readFile(name === "outlast.js" ? CLIENT : join(PAGES, name));
+      const text = await readFile(join(name.startsWith("browser") ? CLIENT : PAGES, name));
       response.writeHead(200, { "Content-Type": TYPES[extname(name)] }).end(text);
     } catch {
       response.writeHead(name === "favicon.ico" ? 204 : 404).end();
