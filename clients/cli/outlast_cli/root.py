@@ -33,6 +33,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": (".backup", "backup"),
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
+    "token": (".token", "token"),
+    "key": (".key", "key"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),
