@@ -153,10 +153,10 @@ RIGHTS: dict[type[Any], Check] = {
     f.Members: named(PRESENCE),
     f.Watch: numbered(PRESENCE),
     f.Unwatch: free,
-    f.Revoke: operator,
-    f.Revocations: operator,
     f.Status: operator,
     f.Connections: operator,
+    f.Revoke: operator,
+    f.Revocations: operator,
 }
 
 

@@ -23,6 +23,7 @@ from outlast_protocol.frames import (
     Connections,
     Credit,
     Cursors,
+    Delete,
     Enter,
     Ephemeral,
     Error,

@@ -34,6 +34,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
     "compact": (".compact", "compact"),
+    "token": (".token", "token"),
+    "key": (".key", "key"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),
