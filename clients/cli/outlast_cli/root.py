@@ -34,6 +34,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
     "compact": (".compact", "compact"),
+    "export": (".export", "export"),
+    "import": (".importing", "import_channels"),
     "token": (".token", "token"),
     "key": (".key", "key"),
     "bench": (".bench.verb", "bench"),
