@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..quantities import show_count
@@ -22,9 +23,10 @@ _READY = re.compile(r"ready at outlast://127\.0\.0\.1:(\d+)")
 class Broker:
     """`outlast serve` on a port of its own, the same one after each restart."""
 
-    def __init__(self, folder: Path, view: BrokerView) -> None:
+    def __init__(self, folder: Path, view: BrokerView, origins: Sequence[str] = ()) -> None:
         self.view = view
         self.port = 0
+        self._origins = origins
         self._folder = folder
         self._ready = asyncio.Event()
         self.child = Child("broker", (), lambda news: None, self._heard)
@@ -32,7 +34,11 @@ class Broker:
     async def start(self) -> None:
         """Returns when it listens. Raises TimeoutError, with what it said."""
         listen = f"127.0.0.1:{self.port}"
-        arguments = ("outlast_cli", "serve", "--listen", listen, "--data", str(self._folder), "--log-level", "error")
+        arguments = (
+            "outlast_cli", "serve", "--listen", listen, "--data", str(self._folder), "--log-level", "error",
+            # The proof compares records one by one: messages stay as they were written.
+            "--fold-after", "7d", *(word for origin in self._origins for word in ("--allow-origin", origin)),
+        )  # fmt: skip
         self.child = Child("broker", arguments, lambda news: None, self._heard)
         self._ready.clear()
         await self.child.start()

@@ -120,7 +120,7 @@ class Stage:
         tally = Tally()
         try:
             async with asyncio.timeout(FINISH_TIMEOUT_S), outlast.connect(self._url, client_id="witness") as client:
-                async for record in client.channel(CHANNEL).history():
+                async for record in client.channel(CHANNEL).history(raw=True):
                     tally.add(record.offset, data_bytes(record.data))
         except (TimeoutError, outlast.OutlastError) as error:
             self._screen.say(f"history cannot be read: {error}", "red")
