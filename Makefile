@@ -3,22 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-JS_READY := clients/js/node_modules/.installed-lock.json
+JS_READY := clients/js/node_modules/.installed-lock.json clients/web/node_modules/.installed-lock.json
 BROWSER_READY := tests/browser/node_modules/.installed-lock.json
 
-.PHONY: help setup demo test check style bench clean
+.PHONY: help setup demo test check style pages bench clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-setup: $(READY) $(JS_READY)  ## make .venv with Outlast and its tools in it, and install those of the JavaScript client
+setup: $(READY) $(JS_READY)  ## make .venv with Outlast and its tools in it, and install those of the JavaScript client and the pages
 
 $(READY): pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-$(JS_READY): clients/js/package-lock.json scripts/setup_js.sh
-	@sh scripts/setup_js.sh
+clients/%/node_modules/.installed-lock.json: clients/%/package-lock.json scripts/setup_js.sh
+	@sh scripts/setup_js.sh clients/$*
 	@touch $@
 
 $(BROWSER_READY): tests/browser/package-lock.json scripts/setup_browser.sh scripts/setup_js.sh
@@ -41,8 +41,11 @@ style: $(READY)  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+pages: $(JS_READY)  ## build the console, and the demo's page, into the packages that serve them
+	@node clients/web/build.js
+
 bench: $(READY)  ## measure Outlast on this machine
 	$(BIN)/python -m bench
 
 clean:           ## remove what setup made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist tests/browser/node_modules
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist clients/web/node_modules tests/browser/node_modules

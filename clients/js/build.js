@@ -1,4 +1,4 @@
-/** Builds dist/: one file per module with its types, and browser.js, all of it in one small file. */
+/** Builds dist/: one file per module with its types, and browser.js with its parts, minified. */
 
 import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
@@ -14,9 +14,11 @@ rmSync(join(here, "dist"), { recursive: true, force: true });
 execFileSync(process.execPath, [compiler, "--project", here], { stdio: "inherit" });
 await build({
   absWorkingDir: here,
-  entryPoints: ["dist/index.js"],
-  outfile: "dist/browser.js",
+  entryPoints: { browser: "dist/index.js" },
+  outdir: "dist",
+  chunkNames: "browser-[name]",
   bundle: true,
+  splitting: true,
   format: "esm",
   platform: "browser",
   target: "es2022",

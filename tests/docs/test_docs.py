@@ -147,7 +147,7 @@ def test_the_table_of_errors_is_the_clients() -> None:
 
 def shown_default(option: click.Option) -> str:
     if option.is_flag:
-        return "off"
+        return "on" if option.default else "off"
     return " ".join(option.default) if isinstance(option.default, tuple) else str(option.default)
 
 

@@ -1,4 +1,4 @@
-"""What there is under /v1, and what a path means. Pure.
+"""What there is, and what a path means. Pure.
 
 A path is split before it is decoded, and nothing else is done to it: `..`, `%2F` and empty segments are what somebody
 has called a channel, or nothing at all.
@@ -50,13 +50,19 @@ ROUTES = (
     Route("GET", "/readyz", "get_readyz", ("verbose",)),
 )  # fmt: skip
 
+# What people open; not a part of the API.
+PAGES = (
+    Route("GET", "/", "get_console"),
+    Route("GET", "/console/{file}", "get_console_file", ("v",)),
+)
+
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def find_route(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
     """The route, and what stands in the places of its path. Raises Problem: 400, 404 or 405."""
     segments = raw_path.split("/")[1:]
-    there = [route for route in ROUTES if _fits(route, segments)]
+    there = routes_at(raw_path)
     if not there:
         raise Problem(404, "no_such_path", f"nothing is at {raw_path[:100]!r}", "/v1/openapi.json says what there is")
     for route in there:
@@ -74,7 +80,7 @@ def methods_of(routes: list[Route]) -> str:
 
 def routes_at(raw_path: str) -> list[Route]:
     segments = raw_path.split("/")[1:]
-    return [route for route in ROUTES if _fits(route, segments)]
+    return [route for route in (*ROUTES, *PAGES) if _fits(route, segments)]
 
 
 def _fits(route: Route, segments: list[str]) -> bool:

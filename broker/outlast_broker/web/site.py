@@ -14,7 +14,7 @@ from .. import __version__
 from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
-from . import events, health, openapi, publishing, reading, upgrade
+from . import console, events, health, openapi, publishing, reading, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
@@ -53,6 +53,8 @@ VERBS: dict[str, Verb] = {
     "get_openapi": openapi.get_openapi,
     "get_livez": health.get_livez,
     "get_readyz": health.get_readyz,
+    "get_console": console.get_console,
+    "get_console_file": console.get_console_file,
 }
 
 

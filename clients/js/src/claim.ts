@@ -17,7 +17,8 @@ import {
 import type { Fields, Link } from "./link.js";
 import { checkName, checkWhole, random64 } from "./options.js";
 import type { Whole } from "./protocol/words.js";
-import { type Data, decoded, encoded } from "./records.js";
+import { type Data, decoded } from "./records.js";
+import { encoded } from "./rows.js";
 import { ignore, onAbort, sleep, within } from "./waiting.js";
 
 const KEY_BYTES_MAX = 255;

@@ -1,17 +1,15 @@
 /** The client: its links, its channels, and their common end. */
 
 import { Channel } from "./channel.js";
-import { Hearing } from "./ephemeral.js";
 import { Closed, ConnectFailed, OutlastError } from "./errors.js";
-import { Link } from "./link.js";
+import { Late, lend } from "./late.js";
+import { type Ears, Link } from "./link.js";
 import { checkName, type ConnectOptions, type LinkState, makeOptions, type Options } from "./options.js";
-import { Lane, Outbox } from "./outbox.js";
-import { type ChannelSummary, summaryFrom } from "./records.js";
+import type { Rest } from "./rest.js";
 import type { Feed } from "./subscription.js";
-import { within } from "./waiting.js";
+import { ignore, unlessAborted, within } from "./waiting.js";
 
 const CHANNEL_NAME_BYTES_MAX = 255;
-const LIST_PAGE = 500;
 
 /**
  * Connects to a broker, and returns once it has answered.
@@ -53,23 +51,24 @@ function failed({ url, timeoutMs }: Options, cause: OutlastError | null): Outlas
   );
 }
 
+export interface Client extends Pick<Rest, "channels"> {}
+
 /** Made by `connect`. */
 export class Client {
+  /** @internal What a page can do without until it is shown. */
+  readonly late: Late<Rest>;
   readonly #options: Options;
   readonly #main: Link;
-  readonly #outbox: Outbox;
   readonly #extra = new Set<Link>();
   readonly #channels = new Map<string, Channel>();
-  readonly #hearing: Hearing;
+  #ears: Ears | null = null;
   #isClosed = false;
 
   /** @internal */
   constructor(options: Options) {
     this.#options = options;
-    this.#hearing = new Hearing(this);
     this.#main = new Link(options, true);
-    this.#main.ears = this.#hearing;
-    this.#outbox = new Outbox(this.#main);
+    this.late = new Late(async () => new (await import("./rest.js")).Rest(this.#main, this));
     this.#main.start();
   }
 
@@ -89,18 +88,23 @@ export class Client {
   }
 
   /** @internal */
-  ready(signal: AbortSignal): Promise<void> {
-    return this.#main.ready(signal);
+  async ready(signal: AbortSignal): Promise<void> {
+    await this.#main.ready(signal);
+    // By now, so that it is there when the connection is not.
+    this.late.get().catch(ignore);
   }
 
   /** Waits up to `closeTimeoutMs` for acknowledgements, then closes. What is not acknowledged fails with Closed. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#outbox.close(this.#options.closeTimeoutMs);
+    const { closeTimeoutMs } = this.#options;
+    const asked = [...this.#channels.values()].filter(({ late }) => late.isWanted && !late.here).map(({ late }) => late.get());
+    const load = async (signal: AbortSignal): Promise<void> => void (await unlessAborted(Promise.all(asked), signal));
+    if (asked.length) await within(closeTimeoutMs, undefined, load, ignore).catch(ignore);
+    await this.late.here?.close(closeTimeoutMs);
     const error = new Closed("the client was closed");
     for (const channel of this.#channels.values()) channel.presence.room.end(error);
-    this.#hearing.close();
     for (const link of this.#links()) {
       for (const reader of [...link.readers.values()]) reader.fail(error);
       link.close();
@@ -118,29 +122,10 @@ export class Client {
     let channel = this.#channels.get(name);
     if (!channel) {
       checkName("a channel's name", name, CHANNEL_NAME_BYTES_MAX);
-      const way = { link: this.#main, outbox: this.#outbox, lane: new Lane(name) };
-      channel = new Channel(name, way, this, this.#hearing);
+      channel = new Channel(name, this.#main, this, this.late);
       this.#channels.set(name, channel);
     }
     return channel;
-  }
-
-  /** The channels whose names begin with `prefix`, in the byte order of their names. */
-  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<
-    ChannelSummary,
-    void,
-    undefined
-  > {
-    for (let after: string | null = null, more = true; more;) {
-      const result: { channels: any[]; more: boolean } = await this.#main.callAgain(
-        "LIST",
-        { prefix, after, limit: LIST_PAGE },
-        signal,
-      );
-      yield* result.channels.map(summaryFrom);
-      after = result.channels.at(-1)?.channel ?? null;
-      more = after !== null && result.more;
-    }
   }
 
   // --- seats for subscriptions ---------------------------------------------------------------------------------
@@ -156,7 +141,7 @@ export class Client {
       return link;
     }
     const link = new Link(this.#options, false);
-    link.ears = this.#hearing;
+    link.ears = this.#ears;
     link.readers.set(feed.name, feed);
     this.#extra.add(link);
     link.start();
@@ -167,7 +152,7 @@ export class Client {
   leave(feed: Feed, link: Link): void {
     if (link.readers.get(feed.name) === feed) link.readers.delete(feed.name);
     if (!link.readers.size && this.#extra.delete(link)) link.close();
-    if (!this.#isClosed) this.#hearing.ended(feed);
+    if (!this.#isClosed) this.#ears?.ended(feed);
   }
 
   /** @internal The first link with a subscription to the channel. */
@@ -175,7 +160,15 @@ export class Client {
     return this.#links().find((link) => link.readers.has(name));
   }
 
+  /** @internal From now on `ears` hear what is not stored. */
+  listen(ears: Ears): void {
+    this.#ears = ears;
+    for (const link of this.#links()) link.ears = ears;
+  }
+
   #links(): Link[] {
     return [this.#main, ...this.#extra];
   }
 }
+
+lend(Client, [], ["channels"]);

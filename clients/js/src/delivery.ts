@@ -2,14 +2,13 @@
 
 import { NotDelivered } from "./errors.js";
 import type { Link } from "./link.js";
-import { checkName } from "./options.js";
+import { checkName, CURSOR_NAME_BYTES_MAX } from "./options.js";
 import { readWhere, type Where } from "./starts.js";
 import { within } from "./waiting.js";
 
 const AWAIT_MS_MAX = 3_600_000;
 // The broker says where the cursor stands when the time is up; without a broker nobody does.
 const GRACE_MS = 1_000;
-export const CURSOR_NAME_BYTES_MAX = 128;
 
 export interface DeliveryOptions {
   cursor: string;

@@ -6,8 +6,9 @@
  */
 
 import { Closed, type OutlastError, TooLarge, UnknownChannel, violation } from "./errors.js";
-import type { Ears, Life, Link } from "./link.js";
-import { encodeBatch, type Headers, type Row } from "./protocol/batch.js";
+import type { Ears, Life, Link, Reader } from "./link.js";
+import { encodeBatch, type Row } from "./protocol/batch-writer.js";
+import type { Headers } from "./protocol/batch.js";
 import type { Frame } from "./protocol/frames.js";
 import type { Bytes } from "./protocol/words.js";
 import { Reading } from "./reading.js";
@@ -154,25 +155,28 @@ class Ear extends Feed {
 /** Who knows by which link a channel is subscribed. */
 export interface Places extends Seats {
   seated(name: string): Link | undefined;
+  /** From now on `ears` are told. */
+  listen(ears: Ears): void;
 }
 
 /** All hearers of one client. It is told what comes, and of subscriptions that begin and end. */
 export class Hearing implements Ears {
   readonly #places: Places;
-  readonly #hearers = new Map<string, Set<Ephemerals>>();
+  readonly #hearers = new Map<string, Set<Hearer>>();
 
   constructor(places: Places) {
     this.#places = places;
+    places.listen(this);
   }
 
   /** Throws Closed. */
-  join(hearer: Ephemerals): void {
+  join(hearer: Hearer): void {
     const hearers = this.#hearers.get(hearer.name) ?? new Set();
     this.#hearers.set(hearer.name, hearers.add(hearer));
     this.#sit(hearer.name);
   }
 
-  part(hearer: Ephemerals): void {
+  part(hearer: Hearer): void {
     const { name } = hearer;
     const hearers = this.#hearers.get(name);
     hearers?.delete(hearer);
@@ -212,8 +216,8 @@ export class Hearing implements Ears {
   }
 
   /** A subscription has left its seat. One that only listened was asked to, or has failed. */
-  ended(feed: Feed): void {
-    if (!(feed instanceof Ear)) this.#sit(feed.name);
+  ended(reader: Reader): void {
+    if (!(reader instanceof Ear)) this.#sit(reader.name);
   }
 
   /** Several links may read one channel; the first of them is listened to. */
@@ -229,10 +233,9 @@ export class Hearing implements Ears {
   }
 }
 
-/** Iterate it for the ephemeral messages of a channel, from now on. It begins with the first iteration, or by `open`. */
-export class Ephemerals extends Stream<EphemeralMessage> {
+/** Who iterates a channel's ephemeral messages. */
+export class Hearer extends Stream<EphemeralMessage> {
   readonly name: string;
-  /** @internal */
   readonly news = new Bell();
   readonly #hearing: Hearing;
   readonly #kept: number;
@@ -243,7 +246,6 @@ export class Ephemerals extends Stream<EphemeralMessage> {
   #hasJoined = false;
   readonly #stop: () => void;
 
-  /** @internal */
   constructor(name: string, hearing: Hearing, kept: number, signal?: AbortSignal) {
     super();
     this.name = name;
@@ -255,12 +257,10 @@ export class Ephemerals extends Stream<EphemeralMessage> {
     });
   }
 
-  /** How many were not iterated in time, and made room for newer ones here. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** Returns once they come here. Throws UnknownChannel and Closed. */
   async open(): Promise<this> {
     this.#join();
     while (!this.#isClosed && !this.#hearing.isLive(this.name)) {
@@ -295,7 +295,6 @@ export class Ephemerals extends Stream<EphemeralMessage> {
     this.news.ring();
   }
 
-  /** @internal */
   put(message: EphemeralMessage): void {
     if (this.#queue.push(message) > this.#kept) {
       this.#queue.shift();
@@ -304,7 +303,6 @@ export class Ephemerals extends Stream<EphemeralMessage> {
     this.news.ring();
   }
 
-  /** @internal */
   fail(error: unknown): void {
     this.#failure ??= error;
     this.news.ring();

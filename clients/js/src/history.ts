@@ -1,7 +1,6 @@
 /** What lies in a channel, fetched page by page (PROTOCOL.md 6.7). */
 
 import { Violation } from "./errors.js";
-import { Assembly, type GrowingMessage } from "./growing.js";
 import { checkLife, type Fields, type Life, type Link } from "./link.js";
 import { checkWhole } from "./options.js";
 import { spans } from "./protocol/batch.js";
@@ -108,22 +107,6 @@ async function* backwards(link: Link, name: string, range: Range): AsyncGenerato
     if (page["low"] > page["high"] || page["low"] <= page["first"]) return;
     ask = { before: page["low"], epoch: epochOf(life.epoch) };
   }
-}
-
-/** A growing message as it stands (PROTOCOL.md 6.10). Throws UnknownMessage, UnknownChannel, StaleEpoch. */
-export async function fetchMessage(
-  link: Link,
-  name: string,
-  message: number,
-  epoch?: string,
-  signal?: AbortSignal,
-): Promise<GrowingMessage> {
-  const [page, life] = await link.callIn(name, "MESSAGE", { message }, { epoch, signal });
-  for (const record of readRun(page["batches"], life.epoch)) {
-    const change = new Assembly().feed(record);
-    if (change?.message.id === message) return change.message;
-  }
-  throw new Violation(`asked for message ${message}, got a page without it`);
 }
 
 function pageSize(link: Link, left: number): number {

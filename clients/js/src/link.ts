@@ -78,6 +78,7 @@ export interface Witness {
 export interface Ears {
   began(name: string): void;
   heard(link: Link, name: string, batch: Bytes): void;
+  ended(reader: Reader): void;
 }
 
 export interface CallOptions {

@@ -9,12 +9,13 @@ import { MessageClosed, OutlastError } from "./errors.js";
 import type { Content, GrowingMessage } from "./growing.js";
 import type { Link } from "./link.js";
 import type { Ack, Lane, Outbox } from "./outbox.js";
-import type { Headers, Row } from "./protocol/batch.js";
+import type { Headers } from "./protocol/batch.js";
+import type { Row } from "./protocol/batch-writer.js";
 import type { MessageState, OperationName } from "./protocol/operations.js";
 import { positionText } from "./protocol/position.js";
 import { anyTextOf, type Whole, WHOLE_MAX, utf8 } from "./protocol/words.js";
 import { Anchor } from "./publisher.js";
-import { rowFrom } from "./records.js";
+import { rowFrom } from "./rows.js";
 import { readWhere, type Where } from "./starts.js";
 import { ignore, unlessAborted } from "./waiting.js";
 
@@ -46,11 +47,18 @@ export interface Way {
   readonly lane: Lane;
 }
 
+/** A growing message in the hand of its writer. */
+export type MessageWriter = AsyncDisposable &
+  Pick<
+    Writer,
+    "content" | "id" | "epoch" | "position" | "append" | "flush" | "complete" | "cancel" | "fail" | "run"
+  >;
+
 /**
- * A growing message in the hand of its writer. Once an operation was refused, all that were made after it fail with the
+ * The writer of a growing message. Once an operation was refused, all that were made after it fail with the
  * same error, and so does every later one but `cancel` and `fail`: a text never has a hole.
  */
-export class MessageWriter {
+export class Writer {
   /** What it began with, or held when it was adopted. */
   readonly content: Content;
   readonly #way: Way;
@@ -180,13 +188,13 @@ export class MessageWriter {
 }
 
 /** A message that is opened with its first use. Throws TypeError. */
-export function opening(way: Way, { name, headers, data = "", lease }: MessageOptions): MessageWriter {
+export function opening(way: Way, { name, headers, data = "", lease }: MessageOptions): Writer {
   checkKind(data, data);
-  return new MessageWriter(way, new Anchor(), data, lease, rowFrom(data, name, headers, { op: "open" }));
+  return new Writer(way, new Anchor(), data, lease, rowFrom(data, name, headers, { op: "open" }));
 }
 
 /** The writer of a message that is open, or interrupted and opened again by this. Throws MessageClosed. */
-export async function adopted(way: Way, view: GrowingMessage, lease?: Fence): Promise<MessageWriter> {
+export async function adopted(way: Way, view: GrowingMessage, lease?: Fence): Promise<Writer> {
   const { id, epoch, place, state, content } = view;
   const anchor = new Anchor(id, epoch, place);
   if (state === "interrupted") {
@@ -194,7 +202,7 @@ export async function adopted(way: Way, view: GrowingMessage, lease?: Fence): Pr
     await way.outbox.offer(way.lane, [row], { anchor, fence: lease?.fence() ?? 0 });
   } else if (state !== "open")
     throw new MessageClosed(`message ${id} is ${state}: only open and interrupted ones go on`, { message: id, state });
-  return new MessageWriter(way, anchor, content, lease);
+  return new Writer(way, anchor, content, lease);
 }
 
 /** Replaces or removes a message, perhaps a closed one. */

@@ -67,6 +67,7 @@ export interface Options {
 }
 
 const U64_MAX = 2n ** 64n - 1n;
+export const CURSOR_NAME_BYTES_MAX = 128;
 
 export function makeOptions(url: string | undefined, given: ConnectOptions): Options {
   const full = chooseUrl(url);

@@ -16,7 +16,7 @@ import {
 import { waitFor } from "./delivery.js";
 import type { Acked, Life, Link } from "./link.js";
 import { checkSize, Entry, Publisher, type Tie } from "./publisher.js";
-import type { Row } from "./protocol/batch.js";
+import type { Row } from "./protocol/batch-writer.js";
 import { positionText } from "./protocol/position.js";
 import type { Whole } from "./protocol/words.js";
 import { Bell, type Deferred, defer, ignore, unlessAborted, within } from "./waiting.js";
@@ -100,7 +100,7 @@ export class Outbox {
    * Throws BufferFull, TooLarge or Closed, and then nothing was taken.
    */
   offer(lane: Lane, rows: readonly Row[], tie: Tie = {}, always = false): Promise<Ack> {
-    if (this.#closed) throw new Closed("this client is closed");
+    if (this.#closed || this.#link.state === "closed") throw new Closed("this client is closed");
     const { bufferBytes, waitsWhenFull } = this.#link.options;
     const entry = new Entry(rows, defer<Ack>(), tie);
     checkSize(entry, this.#link);

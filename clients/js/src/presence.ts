@@ -1,181 +1,42 @@
-/** Presence: being in a channel, and seeing who is (PROTOCOL.md 6.11). */
+/** Presence as a channel has it: who is there. */
 
-import { Closed, UnknownChannel } from "./errors.js";
+import { LateStream, lend, part, type Runner } from "./late.js";
 import type { Link } from "./link.js";
-import { type Member, memberFrom, type PresenceEvent } from "./members.js";
-import { checkWhole, random64 } from "./options.js";
-import { type Whole, whole } from "./protocol/words.js";
-import { type Data, encoded } from "./records.js";
-import { Entry, Lookout, Room, type Said } from "./room.js";
-import { ignore, onAbort, Stream, unlessAborted, within } from "./waiting.js";
+import type { PresenceEvent } from "./members.js";
+import type { PresenceVerbs, Watch } from "./membership.js";
+import { Room } from "./room.js";
+import type { ChannelVerbs } from "./verbs.js";
+import type { Stream } from "./waiting.js";
 
-const LEAVE_TIMEOUT_MS = 1_000;
-const MEMBERS_PAGE = 1_000;
-const DATA_BYTES_MAX = 1_024;
+const VERBS = ["enter", "members", "occupied", "untilOccupied"] as const;
+
+/** Iterate it for what happens. */
+export type PresenceWatch = Stream<PresenceEvent>;
+
+export interface Presence extends Pick<PresenceVerbs, (typeof VERBS)[number]> {}
 
 /** `channel.presence`: who is there. A client may be there several times, as a person with two tabs is. */
 export class Presence {
-  readonly #name: string;
-  readonly #link: Link;
   /** @internal */
   readonly room: Room;
+  /** @internal */
+  readonly late: Runner<PresenceVerbs>;
 
   /** @internal */
-  constructor(name: string, link: Link) {
-    this.#name = name;
-    this.#link = link;
+  constructor(name: string, link: Link, late: Runner<ChannelVerbs>) {
     this.room = new Room(name, link);
+    this.late = part(late, ({ presence }) => presence);
   }
 
   /**
-   * Makes this client a member, with `data` of at most 1,024 bytes for all to see. When the connection is lost the member is
-   * away, and comes back with it; after `graceMs` (10 s; 0 to 60 s) without one it has left.
+   * What happens, from who is there now on; without `members` it counts, which costs less. It begins with "members", and
+   * gives them again, instead of what was known, after each new connection and whenever it could not keep up. "occupied" and
+   * "vacated" come behind whatever made the channel so. When the channel is deleted all have left; its next life is watched
+   * as soon as there is one.
    */
-  async enter(
-    data: Data = null,
-    { graceMs = 10_000, signal }: { graceMs?: number; signal?: AbortSignal } = {},
-  ): Promise<Membership> {
-    const entry = new Entry(whole(random64()), said(data), checkWhole("graceMs", graceMs, 0, 60_000));
-    this.room.enter(entry);
-    try {
-      await unlessAborted(entry.heard(), signal);
-    } catch (error) {
-      void this.room.leave(entry);
-      throw error;
-    }
-    return new Membership(this.room, entry);
-  }
-
-  /** What happens, from who is there now on. Without `members` it counts, which costs less. */
   watch({ members = true, signal }: { members?: boolean; signal?: AbortSignal } = {}): PresenceWatch {
-    return new PresenceWatch(this.room, new Lookout(members), signal);
-  }
-
-  /** Who is there or away, in the byte order of the client ids. Throws UnknownChannel. */
-  async members(signal?: AbortSignal): Promise<Member[]> {
-    const found: Member[] = [];
-    for (let more = true; more;) {
-      const last = found.at(-1);
-      const place = last && { after_client: last.clientId, after_member: last.memberId };
-      const result = await this.#link.callAgain(
-        "MEMBERS",
-        { channel: this.#name, ...place, limit: MEMBERS_PAGE },
-        signal,
-      );
-      found.push(...result.members.map(memberFrom));
-      more = result.members.length && result.more;
-    }
-    return found;
-  }
-
-  /** Whether anybody is there, the asker included if it has entered. Who is away counts: it may come back. */
-  async occupied(signal?: AbortSignal): Promise<boolean> {
-    try {
-      const { present, away } = await this.#link.callAgain("MEMBERS", { channel: this.#name, limit: 1 }, signal);
-      return present + away > 0;
-    } catch (error) {
-      if (error instanceof UnknownChannel) return false;
-      throw error;
-    }
-  }
-
-  /** Returns when anybody is there. */
-  async untilOccupied(signal?: AbortSignal): Promise<void> {
-    for await (const { present, away } of this.watch({ members: false, ...(signal && { signal }) }))
-      if (present + away) return;
+    return new LateStream<PresenceEvent, Watch>(this.late, (verbs: PresenceVerbs) => verbs.watch(members, signal));
   }
 }
 
-/** This client's presence in a channel, made by `presence.enter`. */
-export class Membership {
-  readonly #room: Room;
-  readonly #entry: Entry;
-  #hasLeft = false;
-
-  /** @internal */
-  constructor(room: Room, entry: Entry) {
-    this.#room = room;
-    this.#entry = entry;
-  }
-
-  /** Tells this membership from others of the same client. */
-  get memberId(): Whole {
-    return this.#entry.member;
-  }
-
-  /** Returns when the broker has the new data. What it refuses is thrown, and then the data stays as it was. */
-  async update(data: Data, signal?: AbortSignal): Promise<void> {
-    if (this.#hasLeft) throw new Closed("this membership was left");
-    this.#entry.change(said(data));
-    this.#room.say(this.#entry);
-    await unlessAborted(this.#entry.heard(), signal);
-  }
-
-  /** May be called twice. Without a connection, the broker finds out when the time of grace is over. */
-  async leave(): Promise<void> {
-    if (this.#hasLeft) return;
-    this.#hasLeft = true;
-    this.#entry.fail(new Closed("the membership was left"));
-    const gone = this.#room.leave(this.#entry);
-    await within(LEAVE_TIMEOUT_MS, undefined, (signal) => unlessAborted(gone, signal), ignore);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.leave();
-  }
-}
-
-/**
- * Iterate it for events. It begins with "members", and gives them again, instead of what was known, after each new
- * connection and whenever it could not keep up. "occupied" and "vacated" come behind whatever made the channel so. When the
- * channel is deleted all have left; its next life is watched as soon as there is one.
- */
-export class PresenceWatch extends Stream<PresenceEvent> {
-  readonly #room: Room;
-  readonly #lookout: Lookout;
-  readonly #stop: () => void;
-  #hasStarted = false;
-
-  /** @internal */
-  constructor(room: Room, lookout: Lookout, signal?: AbortSignal) {
-    super();
-    this.#room = room;
-    this.#lookout = lookout;
-    this.#stop = onAbort(signal, (reason) => {
-      lookout.fail(reason);
-      room.unwatch(lookout);
-    });
-  }
-
-  protected async take(): Promise<PresenceEvent | undefined> {
-    const lookout = this.#lookout;
-    if (!this.#hasStarted && !lookout.isClosed && !lookout.failure) {
-      this.#hasStarted = true;
-      this.#room.watch(lookout);
-    }
-    while (!lookout.isClosed) {
-      const event = lookout.pop();
-      if (event) return event;
-      if (lookout.failure) throw lookout.failure;
-      await lookout.news.wait();
-    }
-    return undefined;
-  }
-
-  async close(): Promise<void> {
-    this.#stop();
-    this.#lookout.isClosed = true;
-    this.#room.unwatch(this.#lookout);
-    this.#lookout.news.ring();
-  }
-}
-
-/** Throws TypeError or RangeError for what no member can have. */
-function said(data: Data): Said {
-  const [encoding, bytes] = encoded(data);
-  if (bytes.length > DATA_BYTES_MAX)
-    throw new RangeError(
-      `a member's data has at most ${DATA_BYTES_MAX} bytes, not ${bytes.length}: publish it, and say here where it is`,
-    );
-  return { encoding, data: bytes };
-}
+lend(Presence, VERBS);

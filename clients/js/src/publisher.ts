@@ -8,10 +8,11 @@
 
 import { delayMs, type Pace } from "./backoff.js";
 import { type OutlastError, SequenceGap, TooLarge } from "./errors.js";
-import { BATCH_HEAD_BYTES, encodeBatch, type Row, rowBytesMax } from "./protocol/batch.js";
+import { BATCH_HEAD_BYTES } from "./protocol/batch.js";
+import { encodeBatch, type Row, rowBytesMax } from "./protocol/batch-writer.js";
 import { UNCONDITIONAL } from "./protocol/frames.js";
 import { type Bytes, utf8, type Whole } from "./protocol/words.js";
-import { about } from "./records.js";
+import { about } from "./rows.js";
 
 // What a waiting message takes beside its bytes: objects, its promise, its place in the queue.
 const HELD_BYTES = 256;

@@ -3,11 +3,12 @@
 import type { Fence, Way } from "./message.js";
 import { checkName, checkWhole } from "./options.js";
 import type { Ack } from "./outbox.js";
-import type { Row } from "./protocol/batch.js";
+import type { Row } from "./protocol/batch-writer.js";
 import { epochText } from "./protocol/position.js";
 import { WHOLE_MAX } from "./protocol/words.js";
-import { type Data, rowFrom } from "./records.js";
+import type { Data } from "./records.js";
 import { snapshotFrom, type StateSnapshot } from "./replica.js";
+import { rowFrom } from "./rows.js";
 import { StateWatch } from "./state-watch.js";
 import type { Subscription } from "./subscription.js";
 import { unlessAborted } from "./waiting.js";
@@ -27,8 +28,8 @@ export interface WriteOptions {
   signal?: AbortSignal;
 }
 
-/** Writing is publishing: it returns when it is on disk, and is done once. The Ack's `offset` is the key's new version. */
-export class SharedState {
+/** `channel.state`. Writing is publishing: it returns when it is on disk, and is done once. The Ack's `offset` is the key's new version. */
+export class StateVerbs {
   readonly #name: string;
   readonly #way: Way;
   readonly #subscribe: (signal?: AbortSignal) => Subscription;

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from outlast_broker.web.problem import Problem
-from outlast_broker.web.routes import ROUTES, find_route, methods_of, routes_at
+from outlast_broker.web.routes import PAGES, ROUTES, find_route, methods_of, routes_at
 from outlast_broker.web.site import VERBS
 
 
@@ -13,7 +13,7 @@ def refused(method: str, path: str) -> Problem:
 
 
 def test_every_route_has_a_verb() -> None:
-    assert {route.verb for route in ROUTES} == set(VERBS) | {"open_websocket"}
+    assert {route.verb for route in (*ROUTES, *PAGES)} == set(VERBS) | {"open_websocket"}
 
 
 def test_places_in_a_path_have_their_values() -> None:
@@ -41,7 +41,7 @@ def test_what_says_nothing_names_nothing(segment: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "", "/v1", "/v1/", "/v1/channels/", "/v1/channels//records", "/v1/channels/a/", "/v1/channels/a/records/",
+    ["", "/v1", "/v1/", "/v1/channels/", "/v1/channels//records", "/v1/channels/a/", "/v1/channels/a/records/",
      "//v1/channels", "/v1/./channels", "/v1/x/../channels", "/V1/channels", "/v1/channels/a/b", "v1/channels"],
 )  # fmt: skip
 def test_what_is_not_there(path: str) -> None:

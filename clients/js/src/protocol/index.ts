@@ -1,6 +1,7 @@
 /** The protocol core: bytes <-> meaning, without I/O. For those who write tools of their own; programs use `outlast`. */
 
-export { checkBatch, encodeBatch, type Label, makeRow, readRecords, type Row, type Span, spans, stamped, type StoredRecord } from "./batch.js";
+export { type Label, readRecords, type Span, spans, type StoredRecord } from "./batch.js";
+export { checkBatch, encodeBatch, makeRow, type Row, stamped } from "./batch-writer.js";
 export { Connection, type State } from "./connection.js";
 export { crc32 } from "./crc32.js";
 export { ERRORS, ProtocolError } from "./errors.js";
