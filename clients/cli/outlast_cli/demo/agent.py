@@ -27,6 +27,7 @@ from .tools import TOOLS, Facts, use
 TASK = "Read Python's standard library and report on every file."
 RUN = "run"
 TOKENS_PER_SECOND = 300
+_ONE = {"lines": "line", "functions": "function", "classes": "class", "definitions": "definition"}
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
@@ -91,10 +92,12 @@ class Agent:
         for token in re.findall(r"\s*\S+\s*", rest):
             if self._cancellation.is_set():
                 self._report.cancel(message, self._cancellation.text)
-                return
+                break
             await self._report.append(message, token)
             await asyncio.sleep(1 / TOKENS_PER_SECOND)
-        self._report.complete(message)
+        else:
+            self._report.complete(message)
+        await asyncio.sleep(1 / TOKENS_PER_SECOND)
 
 
 def sentences(facts: dict[str, Facts]) -> Iterator[str]:
@@ -103,10 +106,16 @@ def sentences(facts: dict[str, Facts]) -> Iterator[str]:
     if "error" in outline:
         yield f"This file cannot be parsed: {outline['error']}. "
         return
-    yield f"It has {outline['lines']} lines, {outline['functions']} functions and {outline['classes']} classes. "
+    lines, functions, classes = (_count(outline[name], name) for name in ("lines", "functions", "classes"))
+    yield f"It has {lines}, {functions} and {classes}. "
     if longest.get("name"):
-        yield f"The longest function is {longest['name']} with {longest['lines']} lines. "
-    yield f"Of {coverage['definitions']} definitions {coverage['percent']} percent say what they are for. "
+        yield f"The longest function is {longest['name']} with {_count(longest['lines'], 'lines')}. "
+    definitions = _count(coverage["definitions"], "definitions")
+    yield f"{coverage['percent']} percent of its {definitions} say what they are for. "
+
+
+def _count(count: int | str, things: str) -> str:
+    return f"{count} {_ONE[things] if count == 1 else things}"
 
 
 # --- what an agent has to know before it works ------------------------------------------------------------

@@ -82,5 +82,5 @@ class Past:
 
 def _result(data: Data) -> tuple[str, Facts]:
     assert isinstance(data, dict)
-    facts = dict(data)
+    facts = {name: fact for name, fact in data.items() if isinstance(fact, int | str)}
     return str(facts.pop("tool")), facts

@@ -110,6 +110,8 @@ class Report:
             self.tell_progress()
 
     def tell_progress(self) -> None:
+        if self._lease is None:
+            return
         self._told_s = self._loop.time()
         digest = self.tally.account().sha256
         known = {"acknowledged": self.tally.records, "sha256": digest, "duplicates": self.duplicates}
