@@ -56,6 +56,22 @@ class BadChannelName(Refused):
     """The broker does not accept the channel's name."""
 
 
+class Unauthorized(Refused):
+    """The broker does not believe the token, or there was none."""
+
+
+class TokenExpired(Refused):
+    """The token was good once."""
+
+
+class Forbidden(Refused):
+    """The token does not grant this: `verb` is what is missing."""
+
+    @property
+    def verb(self) -> str:
+        return self._text("verb")
+
+
 class UnknownChannel(Refused):
     """The channel does not exist, or does not any more."""
 
@@ -223,6 +239,14 @@ class LimitExceeded(Refused):
     """Above a limit of the broker, or of the protocol: `detail` has `limit` and `value`."""
 
 
+class RateLimited(Refused):
+    """Too much for a time. Requests that wait for an answer are made again by themselves."""
+
+
+class Overloaded(Refused):
+    """The broker has as many connections as it takes, all in all or of this client or address, and closed this one."""
+
+
 class TooLarge(LimitExceeded):
     """What was published cannot be one batch, whatever else is waiting, or a claim's result is too long.
 
@@ -317,6 +341,9 @@ class Resync(OutlastError):
 
 
 _TYPES: dict[ErrorCode, type[OutlastError]] = {
+    ErrorCode.UNAUTHORIZED: Unauthorized,
+    ErrorCode.TOKEN_EXPIRED: TokenExpired,
+    ErrorCode.FORBIDDEN: Forbidden,
     ErrorCode.BAD_BATCH: BadData,
     ErrorCode.BAD_CHECKSUM: BadData,
     ErrorCode.UNSUPPORTED_KIND: BadData,
@@ -337,6 +364,8 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.VERSION_MISMATCH: VersionMismatch,
     ErrorCode.NOT_A_NUMBER: NotANumber,
     ErrorCode.LEASE_HELD: LeaseHeld,
+    ErrorCode.RATE_LIMITED: RateLimited,
+    ErrorCode.OVERLOADED: Overloaded,
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,

@@ -8,7 +8,8 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..quantities import show_count
+from outlast_broker.quantities import show_count
+
 from .child import Child, News
 from .line import Line
 from .plan import Deed
