@@ -160,7 +160,6 @@ async def _run_message(control: Channel) -> MessageWriter:
 
 
 async def perform(url: str, seconds: float, seed: int) -> None:
-    end_s = asyncio.get_running_loop().time() + seconds
     folder = Path(sysconfig.get_path("stdlib"))
     files = library_files(folder, seed)
     report = Report()
@@ -172,6 +171,7 @@ async def perform(url: str, seconds: float, seed: int) -> None:
         async with the_run(control) as cancellation, channel.lease("writer", take_over=True) as lease:
             past, unfinished = await take_up(channel, lease)
             report.begin(lease, past.tally)
+            end_s = asyncio.get_running_loop().time() + seconds
             if not past.is_written:
                 await Agent(report, past.notes, folder, end_s, cancellation).work(files, past.left, unfinished)
             await report.settled()

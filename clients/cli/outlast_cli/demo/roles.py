@@ -77,7 +77,9 @@ class Agent:
         self.duplicates = 0
         self._url = url
         self._seed = seed
-        self._end_s = asyncio.get_running_loop().time() + seconds
+        self._seconds = seconds
+        self._end_s = 0.0
+        self._has_begun = asyncio.Event()
         self._screen = screen
         self._earlier_duplicates = 0
         self._promise = Promise(0, "")
@@ -86,9 +88,17 @@ class Agent:
         self.child = self._next_child()
 
     def _next_child(self) -> Child:
-        left_s = max(self._end_s - asyncio.get_running_loop().time(), 0)
+        left_s = max(self._end_s - asyncio.get_running_loop().time(), 0) if self._end_s else self._seconds
         arguments = ("outlast_cli.demo.agent", self._url, str(left_s), str(self._seed))
         return Child("agent", arguments, self._heard, lambda line: None)
+
+    async def begun(self) -> None:
+        """Returns when the first of the processes writes, or has ended before."""
+        loop = asyncio.get_running_loop()
+        ends = {loop.create_task(self._has_begun.wait()), loop.create_task(self.child.finished())}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
 
     async def finished(self) -> None:
         """Returns when the last of the processes has ended by itself."""
@@ -126,6 +136,9 @@ class Agent:
             self.view.written = self.account.records
 
     def _progress(self, news: News) -> None:
+        if not self._has_begun.is_set():
+            self._end_s = asyncio.get_running_loop().time() + self._seconds
+            self._has_begun.set()
         self.view.written, self.view.acknowledged, self.view.file = news["written"], news["acknowledged"], news["file"]
         self.duplicates = self._earlier_duplicates + news["duplicates"]
         self._promise = Promise(news["acknowledged"], news["sha256"])

@@ -66,8 +66,10 @@ class Stage:
                 await self._stay()
             return code
         finally:
-            self._screen.clear()
-            await self._clear_away()
+            try:
+                self._screen.clear()
+            finally:
+                await self._clear_away()
 
     @asynccontextmanager
     async def _shown(self) -> AsyncIterator[None]:
@@ -96,6 +98,7 @@ class Stage:
         self._agent = Agent(self._url, self._seconds, self._seed, self._scene.agent, self._screen)
         await self._agent.child.start()
         self._screen.say(f"agent: process {self._agent.child.pid}, studies Python's standard library")
+        await self._agent.begun()
         self._hand = Hand(self._victims(self._agent, page_line), self._screen)
         self._screen.start_clock()
 
