@@ -98,7 +98,7 @@ class Stage:
         self._agent = Agent(self._url, self._seconds, self._seed, self._scene.agent, self._screen)
         await self._agent.child.start()
         self._screen.say(f"agent: process {self._agent.child.pid}, studies Python's standard library")
-        await self._agent.begun()
+        await self._until_finished("agent", self._agent.begun(), FINISH_TIMEOUT_S)
         self._hand = Hand(self._victims(self._agent, page_line), self._screen)
         self._screen.start_clock()
 
