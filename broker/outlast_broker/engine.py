@@ -472,8 +472,7 @@ class Engine:
             measures.commit_records.observe(group.records)
         if deliveries:
             measures.delivery_us.observe(now_us - ended_us, deliveries)
-        for heard_us, words in zip(group.heard_us, group.acks.values(), strict=True):
-            measures.publish_us.observe(now_us - heard_us, len(words) // 2)
+        measures.publish_us.observe_since(now_us, group.heard_us, [len(words) >> 1 for words in group.acks.values()])
 
     def _release(self, group: Group | None) -> None:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""

@@ -25,6 +25,7 @@ from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
 from .front_door import Arrival, FrontDoor
+from .lag import Lag
 from .lmdb_log import LmdbLog
 from .log import Log
 from .memory_log import MemoryLog
@@ -114,6 +115,7 @@ class Server:
             with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
                 loop.add_signal_handler(number, self.stop)
         loop.call_later(TICK_S, self._tick)
+        self._lag = Lag(loop, self._engine.measures.loop_lag_us)
         self._watch_disk()
 
     def _open_log(self) -> Log:
@@ -212,6 +214,7 @@ class Server:
         self._close_others()
         await self._empty()
         # 5. Close the store.
+        self._lag.stop()
         self._engine.close()
         logger.info("stopped")
 
