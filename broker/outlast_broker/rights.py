@@ -134,6 +134,7 @@ RIGHTS: dict[type[Any], Check] = {
     f.Delete: named(MANAGE),
     f.Truncate: named(MANAGE),
     f.Configure: named(MANAGE),
+    f.Compact: operator,
     f.Ack: numbered(CURSOR),
     f.Await: numbered(CURSOR),
     f.Cursors: named(CURSOR),
@@ -152,10 +153,10 @@ RIGHTS: dict[type[Any], Check] = {
     f.Members: named(PRESENCE),
     f.Watch: numbered(PRESENCE),
     f.Unwatch: free,
-    f.Revoke: operator,
-    f.Revocations: operator,
     f.Status: operator,
     f.Connections: operator,
+    f.Revoke: operator,
+    f.Revocations: operator,
 }
 
 

@@ -25,6 +25,7 @@ from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
 from .front_door import Arrival, FrontDoor
+from .lag import Lag
 from .lmdb_log import LmdbLog
 from .log import Log
 from .memory_log import MemoryLog
@@ -127,6 +128,7 @@ class Server:
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
         self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
+        self._engine.compacting.pay()
         # What was loaded lives long and the hot path makes no cycles: the collector looks once a second
         # at what is young instead of after every few hundred frames, and rarely at everything.
         gc.collect()
@@ -138,6 +140,7 @@ class Server:
                 loop.add_signal_handler(number, handler)
         self._prepare_to_reload()
         loop.call_later(TICK_S, self._tick)
+        self._lag = Lag(loop, self._engine.measures.loop_lag_us)
         self._watch_disk()
 
     def _open_log(self) -> Log:
@@ -313,6 +316,7 @@ class Server:
         self._close_others()
         await self._empty()
         # 5. Close the store.
+        self._lag.stop()
         self._engine.close()
         logger.info("stopped")
 

@@ -14,7 +14,7 @@ from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
 from ..trace import TRACEPARENT, trace_id
-from . import console, events, health, openapi, publishing, reading, upgrade
+from . import console, events, health, openapi, publishing, reading, scraping, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
@@ -53,6 +53,7 @@ VERBS: dict[str, Verb] = {
     "get_status": reading.get_status,
     "list_connections": reading.list_connections,
     "get_openapi": openapi.get_openapi,
+    "get_metrics": scraping.get_metrics,
     "get_livez": health.get_livez,
     "get_readyz": health.get_readyz,
     "get_console": console.get_console,
@@ -136,6 +137,7 @@ class Site:
             response.headers.extend({name: said for name, said in headers.items() if name not in response.headers})
         if self._engine.leaving:
             response.force_close()
+        self._engine.counters.responses[response.status] += 1
         return response
 
     def _admit(self, request: web.BaseRequest) -> dict[str, str]:
