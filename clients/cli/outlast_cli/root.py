@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "claims": (".claims", "claims"),
     "status": (".status", "status"),
     "connections": (".status", "connections"),
+    "doctor": (".doctor", "doctor"),
     "backup": (".backup", "backup"),
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
