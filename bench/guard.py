@@ -53,6 +53,9 @@ class CountingWire:
         self.writes += 1
         self.bytes += len(data)
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...

@@ -8,13 +8,14 @@ from pathlib import Path
 from outlast_protocol.limits import CHANNELS_MAX
 
 from .retention import Retention
+from .tls import TlsFiles
 
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`listen` holds HOST:PORT and unix:PATH addresses. `data` None keeps everything in memory."""
+    """`listen` holds HOST:PORT, tls:HOST:PORT and unix:PATH addresses. `data` None keeps everything in memory."""
 
     listen: tuple[str, ...] = ("127.0.0.1:6180",)
     data: Path | None = Path("outlast-data")
@@ -35,6 +36,9 @@ class Config:
     map_bytes: int = 16 << 30
     channels_per_connection: int = CHANNELS_MAX
     hello_timeout_ms: int = 5_000
+    tls: TlsFiles = field(default_factory=TlsFiles)
+    # Within so long a handshake of TLS is done; HELLO, or the head of a request, has its time after it.
+    handshake_timeout_ms: int = 10_000
     drain_ms: int = 5_000
     come_back_ms: int = 500
     # Of whose pages browsers may come here, beside the broker's own: origins, or "*" for all.

@@ -46,6 +46,7 @@ class Wire(Protocol):
     """What a door gives a connection: the transport's side of a socket."""
 
     def write(self, data: bytes) -> None: ...
+    def can_write_eof(self) -> bool: ...
     def write_eof(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
@@ -246,7 +247,10 @@ class ClientConnection:
         """
         if not self._closed and not self._finished:
             self._finished = True
-            self._wire.write_eof()
+            if self._wire.can_write_eof():
+                self._wire.write_eof()
+            else:  # TLS: its close waits for the client's
+                self._wire.close()
 
     def close(self) -> None:
         """Closes the socket once what is queued has gone out."""

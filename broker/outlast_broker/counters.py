@@ -6,7 +6,7 @@ from __future__ import annotations
 class Counters:
     __slots__ = (
         "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
-        "ephemeral_dropped", "ephemeral_sent", "records_in", "refused", "resyncs",
+        "ephemeral_dropped", "ephemeral_sent", "handshakes_failed", "records_in", "refused", "resyncs",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -22,6 +22,7 @@ class Counters:
     duplicates: int
     ephemeral_dropped: int
     ephemeral_sent: int
+    handshakes_failed: int
     records_in: int
     refused: int
     resyncs: int

@@ -63,3 +63,13 @@ def bound_buffers(transport: asyncio.Transport) -> None:
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+
+
+def end_writing(transport: asyncio.Transport) -> None:
+    """Says nothing more. What the peer is still writing is heard until it closes, for a socket that is closed on a peer
+    that writes takes with it what it has not read yet. TLS has no half of an end: its close waits for the peer's.
+    """
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()

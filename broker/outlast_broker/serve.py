@@ -14,6 +14,7 @@ from .damage import Damaged
 from .folder import FolderInUse
 from .lmdb_log import StoreError, WrongFormat
 from .server import Server, StoreFailed
+from .tls import TlsError
 
 EXIT_DAMAGED = os.EX_DATAERR
 EXIT_UNAVAILABLE = os.EX_UNAVAILABLE
@@ -34,6 +35,8 @@ def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addres
     except (StoreFailed, StoreError) as error:
         code = EXIT_STORE_FAILED
         return _complain(f"the store failed: {error}. Nothing acknowledged is lost; check the disk.", code)
+    except TlsError as error:
+        return _complain(str(error), EXIT_UNAVAILABLE)
     except OSError as error:
         return _complain(f"cannot listen or open the data folder: {error}", EXIT_UNAVAILABLE)
     return os.EX_OK

@@ -20,14 +20,17 @@ from . import clock
 from .address import Address, TcpAddress, UnixAddress, parse_address
 from .config import Config
 from .connection import ClientConnection
+from .counters import Counters
 from .damage import Damaged
 from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
-from .front_door import FrontDoor
+from .front_door import Arrival, FrontDoor
 from .lmdb_log import LmdbLog
 from .log import Log
 from .memory_log import MemoryLog
+from .tls import Tls
+from .tls_door import TlsDoor
 from .web.site import Site
 
 logger = logging.getLogger("outlast")
@@ -44,14 +47,14 @@ class StoreFailed(Exception):
 
 
 class Server:
-    """One broker. `run` returns after a graceful stop and raises StoreFailed, Damaged or OSError."""
+    """One broker. `run` returns after a graceful stop and raises TlsError, StoreFailed, Damaged or OSError."""
 
     def __init__(self, config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> None:
         self._config = config
         self._ready = ready
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
-        self._arrivals: set[FrontDoor] = set()
+        self._arrivals: set[Arrival] = set()
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
@@ -60,17 +63,24 @@ class Server:
         self._folder: DataFolder | None = None
         self._engine: Engine
         self._site: Site | None = None
+        self.tls: Tls | None = None
 
     async def run(self) -> None:
         self._ending = asyncio.get_running_loop().create_future()
         sys.setswitchinterval(0.001)
         try:
+            if any(isinstance(address, TcpAddress) and address.tls for address in self._addresses):
+                self.tls = Tls(self._config.tls)
             self._open_store()
             await self._listen()
             await self._ending
             await self._leave()
         finally:
             self._abandon()
+
+    @property
+    def counters(self) -> Counters:
+        return self._engine.counters
 
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
@@ -120,15 +130,23 @@ class Server:
             server = await loop.create_unix_server(self._door, address.path, backlog=4_096)
             self._socket_files.append(address.path)
         else:
-            server = await loop.create_server(self._door, address.host, address.port, backlog=4_096)
+            door = self._tls_door if address.tls else self._door
+            server = await loop.create_server(door, address.host, address.port, backlog=4_096)
             host, port = server.sockets[0].getsockname()[:2]
-            address = TcpAddress(host, port)
+            address = TcpAddress(host, port, address.tls)
         self._servers.append(server)
         return address
 
     def _door(self) -> FrontDoor:
         assert self._site is not None, "the store is opened before anybody is let in"
-        return FrontDoor(self._native_door, self._site.door, self._arrivals)
+        return FrontDoor(self._native_door, self._site.door, self._arrivals, self._config.hello_timeout_ms)
+
+    def _tls_door(self) -> TlsDoor:
+        assert self.tls is not None, "an address with TLS has a certificate"
+        return TlsDoor(self.tls, self._door, self._arrivals, self._config.handshake_timeout_ms, self._tls_failed)
+
+    def _tls_failed(self) -> None:
+        self._engine.counters.handshakes_failed += 1
 
     def _native_door(self) -> NativeDoor:
         return NativeDoor(self._engine, self._connections.add, self._connections.discard)
@@ -146,7 +164,7 @@ class Server:
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
         for arrival in list(self._arrivals):
-            arrival.tick(now_ms, self._config.hello_timeout_ms)
+            arrival.tick(now_ms)
         self._watch_disk()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()

@@ -132,6 +132,9 @@ class Wire:
         self.closed = True
         self.arrived.set()
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         self.arrived.set()
 

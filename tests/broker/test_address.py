@@ -12,6 +12,8 @@ from tests.support.bounds import bounded
     ("text", "address"),
     [
         ("127.0.0.1:6180", TcpAddress("127.0.0.1", 6180)),
+        ("tls:127.0.0.1:6180", TcpAddress("127.0.0.1", 6180, True)),
+        ("tls:[::1]:6180", TcpAddress("::1", 6180, True)),
         ("localhost:0", TcpAddress("localhost", 0)),
         ("broker.example:65535", TcpAddress("broker.example", 65_535)),
         ("[::1]:6180", TcpAddress("::1", 6180)),
@@ -29,10 +31,11 @@ def test_addresses_and_their_text(text: str, address: Address) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ":", "6180", ":6180", "localhost", "localhost:", "localhost:http", "localhost:65536", "localhost:-1",
-     "::1:6180", "[::1]", "[::1:6180", "[localhost]:1", "unix:", "tcp://localhost:1", "a:1:2", "localhost:123456"],
+     "::1:6180", "[::1]", "[::1:6180", "[localhost]:1", "unix:", "tcp://localhost:1", "a:1:2", "localhost:123456",
+     "tls:", "tls:1", "tls:unix:a", "tls:tls:a:1"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(ValueError, match=r"use HOST:PORT, \[IPV6\]:PORT or unix:PATH"):
+    with pytest.raises(ValueError, match=r"use HOST:PORT, \[IPV6\]:PORT, tls:HOST:PORT or unix:PATH"):
         parse_address(text)
 
 

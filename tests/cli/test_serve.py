@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from outlast_broker.address import UnixAddress, parse_address
 from outlast_broker.config import Config
 from outlast_broker.retention import Retention
+from outlast_broker.tls import TlsFiles
 from outlast_cli.exits import Exit
 from outlast_cli.root import root
 from outlast_cli.serve import check_listen, is_private, serve, url_of
@@ -37,7 +38,7 @@ def test_the_defaults_are_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_of_the_broker_has_an_option() -> None:
     names = {parameter.name for parameter in serve.params}
-    assert names >= (set(Config.__dataclass_fields__) | set(Retention.__dataclass_fields__)) - {"retention"}
+    assert names >= (set(Config.__dataclass_fields__) | set(Retention.__dataclass_fields__)) - {"retention", "tls"}
 
 
 def test_every_option_can_come_from_the_environment() -> None:
@@ -54,6 +55,17 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.listen == ("127.0.0.1:0", "unix:/tmp/x")
     assert config.retention == Retention(604_800_000, 9, 100 << 20, 30 * 86_400_000)
     assert (config.disk_reserve_bytes, config.drain_ms) == (1 << 30, 10_000)
+
+
+def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ("--tls-certificate", "a.pem", "--tls-key", "a.key", "--tls-client-ca", "ca.pem")
+    config = config_from(monkeypatch, "--listen", "tls:127.0.0.1:0", *files, "--handshake-timeout", "3s")
+    assert config.tls == TlsFiles(Path("a.pem"), Path("a.key"), Path("ca.pem")) and config.handshake_timeout_ms == 3_000
+
+
+def test_a_certificate_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
+    done = shell.run("serve", "--memory", "--listen", "tls:127.0.0.1:0", "--tls-certificate", f"{tmp_path}/a.pem")
+    assert done.code == Exit.UNAVAILABLE and f"certificate {tmp_path}/a.pem" in done.err
 
 
 def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +90,10 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--retain-bytes", "5zib"], "'5zib' is no size: allowed is"),
         (["--retain-age", "5"], "'5' is no duration: allowed are"),
         (["--retain-records", "-1"], "-1 is not in the range"),
-        (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT or unix:PATH"),
+        (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"),
         (["--listen", "0.0.0.0:6180"], "no authentication yet"),
+        (["--listen", "tls:127.0.0.1:0"], "give --tls-certificate"),
+        (["--tls-certificate", "x.pem"], "--listen tls:"),
         (["--memory", "--data", "x"], "give one of them"),
         (["--log-level", "loud"], "'debug', 'info', 'warning', 'error'"),
     ],
@@ -105,6 +119,7 @@ def test_everything_else_needs_a_word(address: str) -> None:
 
 def test_urls() -> None:
     assert url_of(parse_address("[::1]:6180")) == "outlast://[::1]:6180"
+    assert url_of(parse_address("tls:10.0.0.1:6180")) == "outlasts://10.0.0.1:6180"
     assert url_of(UnixAddress("/a b/c")) == "outlast+unix:///a%20b/c"
 
 

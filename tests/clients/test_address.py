@@ -21,6 +21,10 @@ def test_tcp(url: str, host: str, port: int) -> None:
     assert address.url == url
 
 
+def test_tls_is_another_scheme() -> None:
+    assert parse("outlasts://broker.example").tls and not parse("outlast://broker.example").tls
+
+
 def test_unix_socket() -> None:
     assert parse("outlast+unix:///run/outlast.sock").path == "/run/outlast.sock"
     assert parse("outlast+unix:///run/a%20b").path == "/run/a b"
@@ -48,7 +52,7 @@ def test_unix_socket() -> None:
     ],
 )
 def test_what_is_no_address_says_what_is(url: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed are outlast://HOST\[:PORT\] and outlast\+unix:///PATH"):
+    with pytest.raises(ValueError, match=r"allowed are outlast://HOST\[:PORT\], .* and outlast\+unix:///PATH"):
         parse(url)
 
 

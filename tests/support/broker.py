@@ -12,6 +12,7 @@ that kill it. Both listen on a Unix socket in a short-lived folder of their own.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import selectors
 import shutil
 import signal
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ _ROOT = Path(__file__).parents[2]
 _DEFAULT = Config()
 
 F = TypeVar("F")
+T = TypeVar("T")
 
 
 class RawClient:
@@ -271,6 +273,12 @@ class Broker(_Reachable):
 
     def begin_stop(self) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)
+
+    def within(self, ask: Callable[[Server], T]) -> T:
+        """What `ask` returns on the broker's own loop."""
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(lambda: answer.set_result(ask(self._server)))
+        return answer.result(PATIENCE_S)
 
     def wait(self) -> None:
         """Until it has ended, in whatever way."""

@@ -110,6 +110,9 @@ class Caller:
                 each.set_exception(ProtocolError(ErrorCode.INTERNAL, "the broker did not answer"))
                 each.exception()  # it may be that nobody asks for it
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         self._end()
 

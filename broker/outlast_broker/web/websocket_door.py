@@ -11,7 +11,7 @@ from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
 from ..connection import ClientConnection
-from ..door import bound_buffers
+from ..door import bound_buffers, end_writing
 from ..engine import Engine
 from .websocket import CloseCode, Message, Opcode, Reader, close_frame, frame_head
 
@@ -55,7 +55,7 @@ class WebSocketDoor(asyncio.Protocol):
         if failure is not None and not self._said_close:
             self._fail(failure.code, failure.reason)
             # What the client is still writing is not read: a close now would take with it what it has not read yet.
-            self._transport.write_eof()
+            end_writing(self._transport)
 
     def pause_writing(self) -> None:
         self._connection.clog()
@@ -95,6 +95,9 @@ class WebSocketDoor(asyncio.Protocol):
         """Whole frames, as one message."""
         if not self._said_close:
             self._transport.write(frame_head(Opcode.BINARY, len(data)) + data)
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         self._say_close(CloseCode.GOING_AWAY, "the broker is stopping")

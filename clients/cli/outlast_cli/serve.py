@@ -11,18 +11,20 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from outlast_broker.address import Address, UnixAddress, parse_address
+from outlast_broker.address import TLS_PREFIX, Address, UnixAddress, parse_address
 from outlast_broker.config import Config
 from outlast_broker.retention import Retention
+from outlast_broker.tls import TlsFiles
 
 from .options import DURATION, SIZE
 from .quantities import show_bytes, show_duration
 
 Verb = Callable[..., Any]
 Option = Callable[[Verb], Verb]
+_PEM = click.Path(path_type=Path, dir_okay=False)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DEFAULT = Config()
-_LISTEN_FORMS = "HOST:PORT, [IPV6]:PORT or unix:PATH"
+_LISTEN_FORMS = "HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"
 
 
 def _option(name: str, field: str, kind: Any, default: Any, text: str, **more: Any) -> Option:
@@ -51,6 +53,11 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--idle-ttl", "idle_ttl_ms", DURATION, "0", "Delete channels that nobody used for so long. 0: never.")
 @_option("--allow-origin", "allow_origins", str, _DEFAULT.allow_origins, "Lets pages of this origin come here out of a "
          "browser, as https://app.example.org, or * for all. Repeat it for more.", multiple=True)  # fmt: skip
+@_option("--tls-certificate", "tls_certificate", _PEM, None, "Certificate for tls: addresses, then what has signed it.")
+@_option("--tls-key", "tls_key", _PEM, None, "Its key, if the certificate's file does not have it.")
+@_option(
+    "--tls-client-ca", "tls_client_ca", _PEM, None, "Lets in only clients with a certificate signed by one of these."
+)
 @click.option("--console/--no-console", "console", default=_DEFAULT.console, envvar="OUTLAST_CONSOLE",
               show_envvar=True, show_default=True, help="The page for people at /.")  # fmt: skip
 @_option("--insecure-no-auth", "insecure", bool, False, "Listen beyond this machine and let everybody in.",
@@ -66,6 +73,7 @@ def _duration(name: str, field: str, text: str) -> Option:
 @_option("--channels-per-connection", "channels_per_connection", click.IntRange(1), _DEFAULT.channels_per_connection,
          "How many channels one connection may open.")  # fmt: skip
 @_duration("--hello-timeout", "hello_timeout_ms", "How long a new connection may stay silent.")
+@_duration("--handshake-timeout", "handshake_timeout_ms", "How long a TLS handshake may take.")
 @_duration("--drain-time", "drain_ms", "How long stopping waits for readers to take what is theirs.")
 @_duration("--come-back", "come_back_ms", "When clients are told to come back after a stop.")
 @_option("--log-level", "log_level", click.Choice(LOG_LEVELS), "warning", "What is logged to standard error.")
@@ -77,6 +85,7 @@ def serve(listen: Sequence[str], data: Path, memory: bool, insecure: bool, log_l
     """
     check_listen(listen, insecure)
     check_origins(fields["allow_origins"])
+    check_tls(listen, fields["tls_certificate"])
     if memory:
         _refuse_data_with_memory()
     config = make_config(tuple(listen), None if memory else data, fields)
@@ -90,7 +99,8 @@ def make_config(listen: tuple[str, ...], data: Path | None, fields: dict[str, An
     """`fields` hold those of Config and of Retention, by their names."""
     retention = {name: fields.pop(name) for name in Retention.__dataclass_fields__}
     fields["allow_origins"] = tuple(fields["allow_origins"])
-    return Config(listen=listen, data=data, retention=Retention(**retention), **fields)
+    tls = TlsFiles(**{name: fields.pop(f"tls_{name}") for name in TlsFiles.__dataclass_fields__})
+    return Config(listen=listen, data=data, retention=Retention(**retention), tls=tls, **fields)
 
 
 def check_listen(listen: Sequence[str], insecure: bool) -> None:
@@ -106,6 +116,15 @@ def check_listen(listen: Sequence[str], insecure: bool) -> None:
                 "could read, write and delete everything. Listen on 127.0.0.1 or unix:PATH and put a tunnel in front, "
                 "or accept that with --insecure-no-auth."
             )
+
+
+def check_tls(listen: Sequence[str], certificate: Path | None) -> None:
+    """Raises UsageError for TLS without a certificate, and for a certificate without TLS."""
+    spoken = any(text.startswith(TLS_PREFIX) for text in listen)
+    if spoken and certificate is None:
+        raise click.UsageError("an address with tls: needs a certificate: give --tls-certificate, and --tls-key")
+    if certificate is not None and not spoken:
+        raise click.UsageError("--tls-certificate is for addresses with tls: in front, as --listen tls:0.0.0.0:6180")
 
 
 def check_origins(origins: Sequence[str]) -> None:
@@ -133,7 +152,7 @@ def url_of(address: Address) -> str:
     """What clients are given to come here."""
     if isinstance(address, UnixAddress):
         return f"outlast+unix://{quote(str(Path(address.path).absolute()))}"
-    return f"outlast://{address}"
+    return f"{'outlasts' if address.tls else 'outlast'}://{address.place}"
 
 
 def _refuse_data_with_memory() -> None:

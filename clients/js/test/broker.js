@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const PATIENCE_MS = 20_000;
 
-function python() {
+export function python() {
   const made = join(ROOT, ".venv", "bin", "python");
   return process.env.OUTLAST_PYTHON ?? (existsSync(made) ? made : "python3");
 }
@@ -23,6 +23,8 @@ export class Broker {
   #folder = mkdtempSync(join(tmpdir(), "outlast-js-"));
   path = join(this.#folder, "broker.sock");
   url;
+  /** Of an address with TLS, once it is said that there is one. */
+  tlsUrl;
 
   async start(...options) {
     const sources = ["protocol", "broker", "clients/python", "clients/cli"].map((folder) => join(ROOT, folder));
@@ -52,6 +54,7 @@ export class Broker {
       lines.on("line", (line) => {
         const url = /ready at (outlast:\/\/[\d.]+:\d+)/.exec(line)?.[1];
         said.push(line);
+        this.tlsUrl = /ready at (outlasts:\/\/[\d.]+:\d+)/.exec(line)?.[1] ?? this.tlsUrl;
         if (url) resolve(url);
       });
       lines.on("close", () => reject(new Error(`no broker: ${said.join("\n")}`)));

@@ -1,4 +1,4 @@
-"""Where a broker is, as text: `outlast://HOST[:PORT]` or `outlast+unix:///PATH`."""
+"""Where a broker is, as text: `outlast://HOST[:PORT]`, with TLS `outlasts://HOST[:PORT]`, or `outlast+unix:///PATH`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 URL_DEFAULT = "outlast://127.0.0.1:6180"
 URL_VARIABLE = "OUTLAST_URL"
 PORT_DEFAULT = 6180
-_ALLOWED = "allowed are outlast://HOST[:PORT] and outlast+unix:///PATH"
+_ALLOWED = "allowed are outlast://HOST[:PORT], outlasts://HOST[:PORT] with TLS, and outlast+unix:///PATH"
 
 
 class Address(NamedTuple):
@@ -19,6 +19,7 @@ class Address(NamedTuple):
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: bool = False
 
 
 def parse(url: str) -> Address:
@@ -28,7 +29,7 @@ def parse(url: str) -> Address:
     parts = urlsplit(url)
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"{url!r} has more than an address needs: {_ALLOWED}")
-    if parts.scheme == "outlast":
+    if parts.scheme in ("outlast", "outlasts"):
         return _tcp(url, parts)
     path = unquote(parts.path)
     if parts.scheme == "outlast+unix" and not parts.netloc and len(path) > 1 and "\0" not in path:
@@ -43,7 +44,7 @@ def _tcp(url: str, parts: SplitResult) -> Address:
         raise ValueError(f"{url!r} has a port outside 1 to 65535: {_ALLOWED}") from None
     if not parts.hostname or parts.path.strip("/") or not port:
         raise ValueError(f"{url!r} needs a host and perhaps a port, and nothing else: {_ALLOWED}")
-    return Address(url, host=parts.hostname, port=port)
+    return Address(url, host=parts.hostname, port=port, tls=parts.scheme == "outlasts")
 
 
 def choose(url: str | None, environment: Mapping[str, str]) -> Address:

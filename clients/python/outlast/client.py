@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Self
 
 from outlast_protocol import frames
 
-from . import address
+from . import address, trust
 from .backoff import BASE_MS_DEFAULT, CAP_MS_DEFAULT, Pace
 from .channel import Channel
 from .ephemeral import Hearing
@@ -39,13 +40,14 @@ def connect(
     on_state: OnState | None = None,
     producer: tuple[int, int] | None = None,
     token: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
     heartbeat_ms: int = HEARTBEAT_MS_DEFAULT,
     backoff_base_ms: int = BASE_MS_DEFAULT,
     backoff_cap_ms: int = CAP_MS_DEFAULT,
 ) -> Client:
     """A client for `async with`: entering it connects, leaving it waits for acknowledgements.
 
-    - url: outlast://HOST[:PORT] or outlast+unix:///PATH; default OUTLAST_URL, else outlast://127.0.0.1:6180.
+    - url: outlast[s]://HOST[:PORT], outlast+unix:///PATH; default OUTLAST_URL, else outlast://127.0.0.1:6180.
     - client_id: whose records these are, for readers to see; a random one by default.
     - timeout: seconds that entering tries to connect before ConnectFailed; None: for ever.
     - close_timeout: seconds that leaving waits for publishes that are not acknowledged.
@@ -55,6 +57,7 @@ def connect(
     - producer: (id, epoch) of a publisher that restarts under one id. The epoch MUST be higher after each
       restart, else new messages are taken for ones that are stored already. Random by default.
     - token: credentials for the broker.
+    - ssl_context: whom to trust with outlasts://; by default OUTLAST_CA_FILE, or what the system trusts.
     - heartbeat_ms: how long silence may last.
     - backoff_base_ms, backoff_cap_ms: reconnecting waits at random up to a bound that doubles between these.
 
@@ -62,7 +65,8 @@ def connect(
     """
     return Client(
         Options(
-            address=address.choose(url, os.environ),
+            address=(chosen := address.choose(url, os.environ)),
+            ssl_context=ssl_context or trust.choose(os.environ, chosen.tls),
             client_id=client_id if client_id is not None else secrets.token_hex(8),
             producer=producer if producer is not None else (secrets.randbits(64), 0),
             token=token,

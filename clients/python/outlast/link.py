@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from functools import partial
 from random import random
@@ -30,6 +31,7 @@ from .errors import (
 )
 from .options import LinkState, OnState, Options
 from .publisher import Bounds
+from .trust import tls_failed, unheard
 from .wire import Wire
 
 DIAL_TIMEOUT_MS = 10_000
@@ -203,6 +205,8 @@ class Link:
             wire = self._wire = Wire(self, self._hello())
             await self._live(wire)
             self.failure = wire.failure or ConnectionLost("the connection ended")
+            if self._options.address.tls and not wire.was_heard and isinstance(self.failure, ConnectionLost):
+                self.failure = unheard(self.failure)
             if not self.failure.retryable:
                 self._refuse(self.failure)
             wait_ms = self._wait_ms(wire)
@@ -222,6 +226,8 @@ class Link:
                 await self._dial(wire)
         except TimeoutError:
             wire.fail(ConnectFailed(f"no connection within {DIAL_TIMEOUT_MS} ms"))
+        except ssl.SSLError as error:
+            wire.fail(tls_failed(error))
         except (OSError, ValueError) as error:
             wire.fail(ConnectFailed(str(error)))
         else:
@@ -232,7 +238,7 @@ class Link:
         if address.path:
             await self._loop.create_unix_connection(lambda: wire, address.path)
         else:
-            await self._loop.create_connection(lambda: wire, address.host, address.port)
+            await self._loop.create_connection(lambda: wire, address.host, address.port, ssl=self._options.ssl_context)
 
     def _hello(self) -> frames.Hello:
         options = self._options

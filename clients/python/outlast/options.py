@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -34,6 +35,7 @@ class Options:
     heartbeat_ms: int
     pace: Pace
     on_state: OnState | None
+    ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         _check_client_id(self.client_id)
@@ -47,6 +49,8 @@ class Options:
             raise ValueError(f"close_timeout is {self.close_timeout} s, expected 0 or more")
         if self.when_full not in ("wait", "raise"):
             raise ValueError(f'when_full is {self.when_full!r}, expected "wait" or "raise"')
+        if self.ssl_context is not None and not self.address.tls:
+            raise ValueError(f"ssl_context is for outlasts:// addresses, {self.address.url} is without TLS")
         check_whole("buffer_bytes", self.buffer_bytes, 1)
         check_whole("heartbeat_ms", self.heartbeat_ms, 1)
         check_whole("backoff_base_ms", self.pace.base_ms, 1)

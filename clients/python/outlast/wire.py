@@ -54,6 +54,11 @@ class Wire(asyncio.BufferedProtocol):
         return self._heartbeat_ms > 0
 
     @property
+    def was_heard(self) -> bool:
+        """Something has come."""
+        return self._received_ms > self._opened_ms or self.is_open
+
+    @property
     def lived_ms(self) -> float:
         """For how long this wire has been open, 0 before WELCOME."""
         return self.now_ms() - self._opened_ms if self.is_open else 0.0
