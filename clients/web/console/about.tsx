@@ -28,13 +28,13 @@ export function About({ follower, info }: { follower: Follower; info: Seen<Chann
       <Facts info={info} />
       <State follower={follower} />
       <Members follower={follower} />
-      <Part title="Cursors" count={cursors.value.value?.length} error={cursors.value.error} empty="Nobody keeps a place here.">
+      <Part title="Cursors" count={cursors.value.value?.length} error={cursors.value.error} empty="none">
         {(cursors.value.value ?? []).map((cursor) => <CursorRow key={cursor.name} cursor={cursor} info={info.value} />)}
       </Part>
-      <Part title="Leases" count={leases.length} error={rights.value.error} empty="Nobody has the right to write for itself.">
+      <Part title="Leases" count={leases.length} error={rights.value.error} empty="none">
         {leases.map((lease) => <LeaseRow key={lease.name} lease={lease} />)}
       </Part>
-      <Part title="Claims" count={claims.length} error="" empty="Nothing is to be done once.">
+      <Part title="Claims" count={claims.length} error="" empty="none">
         {claims.map((claim) => <ClaimRow key={claim.key} claim={claim} />)}
       </Part>
       {info.value && <Settings channel={follower.channel} info={info.value} />}
@@ -67,10 +67,10 @@ interface PartGiven {
 
 function Part({ title, count, error, empty, children }: PartGiven) {
   return (
-    <details open class="part">
-      <summary>{title} {count ? <span class="badge">{count === SHOWN ? `${SHOWN}+` : count}</span> : null}</summary>
+    <details open class={count ? "part" : "part bare"}>
+      <summary>{title} {count ? <span class="badge">{count === SHOWN ? `${SHOWN}+` : count}</span> : <span class="faint">{count === undefined ? "" : empty}</span>}</summary>
       <Failure error={error} />
-      {count ? <ul>{children}</ul> : <p class="faint">{count === undefined ? "" : empty}</p>}
+      {count ? <ul>{children}</ul> : null}
     </details>
   );
 }
@@ -92,7 +92,7 @@ function Facts({ info: { value, error } }: { info: Seen<ChannelInfo> }) {
 function State({ follower }: { follower: Follower }) {
   const entries = [...follower.state.value].sort(([a], [b]) => (a < b ? -1 : 1));
   return (
-    <Part title="State" count={entries.length} error="" empty="Nothing is shared.">
+    <Part title="State" count={entries.length} error="" empty="empty">
       {entries.map(([key, { value, version, clientId, timeMs }]) => (
         <li key={key} title={`by ${clientId}, ${new Date(timeMs).toLocaleString()}`}>
           <div class="pair"><code>{key}</code><span class="faint">v{showCount(version)}</span></div>
@@ -106,7 +106,7 @@ function State({ follower }: { follower: Follower }) {
 function Members({ follower }: { follower: Follower }) {
   const members = follower.members.value;
   return (
-    <Part title="Present" count={members.length} error="" empty="Nobody is there.">
+    <Part title="Present" count={members.length} error="" empty="nobody">
       {members.slice(0, SHOWN).map(({ clientId, memberId, status, data, sinceMs }) => (
         <li key={`${memberId}:${clientId}`}>
           <div class="pair">

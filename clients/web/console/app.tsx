@@ -3,8 +3,10 @@
 import { useSignal } from "@preact/signals";
 import { ChannelPage } from "./channel.js";
 import { Channels } from "./channels.js";
+import { Connections } from "./connections.js";
 import { Dialog } from "./dialog.js";
 import { KEYS, useKeys } from "./keyboard.js";
+import { Overview } from "./overview.js";
 import { go, route, routeText, VIEWS } from "./route.js";
 import { forgetToken, hasToken, linkState, tokenAsked } from "./session.js";
 import { Banner } from "./stale.js";
@@ -46,7 +48,7 @@ export function App() {
       {isAsked ? <TokenForm why={tokenAsked.value!} /> : (
         <>
           <Banner />
-          {channel ? <ChannelPage key={channel} name={channel} /> : <Channels />}
+          {channel ? <ChannelPage key={channel} name={channel} /> : <Page />}
         </>
       )}
       {isHelpShown.value && (
@@ -56,6 +58,11 @@ export function App() {
       )}
     </>
   );
+}
+
+function Page() {
+  const { view } = route.value;
+  return view === "overview" ? <Overview /> : view === "channels" ? <Channels /> : <Connections />;
 }
 
 function Mark() {
