@@ -25,7 +25,7 @@ def info(connection: ClientConnection, frame: f.Info) -> None:
 
 
 def _describe(connection: ClientConnection, channel: Channel) -> dict[str, Any]:
-    rule = channel.retention(connection.engine.config.retention)
+    rule = connection.engine.rules.of(channel)
     return _summary(channel) | {
         "number": channel.number,
         "created_ms": channel.created_ms,
@@ -87,7 +87,7 @@ def configure(connection: ClientConnection, frame: f.Configure) -> None:
         raise ProtocolError(ErrorCode.BAD_BODY, "a bound of retention is below 2^63; 0 is none")
     own = channel.own_retention | frame.retention
     connection.engine.configure(channel, {key: value for key, value in own.items() if value is not None})
-    rule = channel.retention(connection.engine.config.retention)
+    rule = connection.engine.rules.of(channel)
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"retention": rule.as_dict()}))
 
 

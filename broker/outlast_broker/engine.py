@@ -36,6 +36,7 @@ from .journal import entry_head
 from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
+from .rules import Rules
 from .session import (
     ENTRY_ROW,
     FOLDED_ROW,
@@ -75,6 +76,7 @@ class Engine:
     def __init__(self, config: Config, log: Log, loop: AbstractEventLoop, failed: Callable[[Exception], None]) -> None:
         self.config = config
         self.log = log
+        self.rules = Rules(config.retention, config.rules)
         self.counters = Counters()
         self.outbox = Outbox()
         self.hub = Hub(log)
@@ -133,7 +135,7 @@ class Engine:
     def _create(self, name: str) -> Channel:
         now_ms = clock.now_ms()
         number = self.log.next_number()
-        rule = self.config.retention
+        rule = self.rules.named(name)
         due_ms = now_ms + rule.idle_ttl_ms if rule.idle_ttl_ms else 0
         head = Head(name, secrets.randbits(64), now_ms, last_ms=now_ms, due_ms=due_ms)
         channel = self.hub.add(number, head)
@@ -371,7 +373,7 @@ class Engine:
         """Applies retention, and erases what lies before `first`. Not for a channel whose chunks are moving."""
         if channel.dead:
             return
-        rule = channel.retention(self.config.retention)
+        rule = self.rules.of(channel)
         # Mostly one chunk or none has to go; only if all of a few do, more are looked at.
         for count in (FEW_CHUNKS, CUT_CHUNKS):
             oldest = self._oldest(channel, count) if rule.trims or channel.first > 1 else []
@@ -534,7 +536,7 @@ class Engine:
             channel = self.load(number)
             if channel is None:
                 continue
-            rule = channel.retention(self.config.retention)
+            rule = self.rules.of(channel)
             idle = rule.idle_ttl_ms and now_ms - self._active_ms(channel, now_ms) >= rule.idle_ttl_ms
             if idle and channel.settled:
                 self.delete(channel)
@@ -549,7 +551,7 @@ class Engine:
         """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
         waits = any(group.names(channel) for group in groups) or self.folding.waits(channel)
-        idles = channel.retention(self.config.retention).idle_ttl_ms > 0
+        idles = self.rules.of(channel).idle_ttl_ms > 0
         return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:

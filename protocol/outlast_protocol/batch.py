@@ -36,6 +36,7 @@ import msgpack
 from .errors import ErrorCode, ProtocolError
 from .limits import (
     BATCH_BYTES_MAX,
+    BATCH_LABELS_MAX,
     BATCH_RECORDS_MAX,
     CLIENT_ID_BYTES_MAX,
     RECORD_HEADERS_MAX,
@@ -209,10 +210,23 @@ def check_batch(batch: bytes, client: bytes, kind_max: int = KIND_SESSION) -> in
         raise ProtocolError(ErrorCode.BAD_CHECKSUM, "the batch does not match its checksum")
     if kind > kind_max:
         raise ProtocolError(ErrorCode.UNSUPPORTED_KIND, f"batch kind {kind} is not taken here", kind=kind)
+    if labels_length > BATCH_LABELS_MAX:  # a label has at least a byte
+        _check_labels_count(batch[HEAD_BYTES + client_length :][:labels_length])
     _, brokers_own = _data_start(batch, client, HEAD_BYTES + client_length + labels_length + 4 * count, count)
     if brokers_own is not None and client:
         raise _bad(f"{list(operation_row(brokers_own))[:3]} is for the broker alone to say")
     return count
+
+
+def _check_labels_count(table: bytes) -> None:
+    """Before they are unpacked. A table that cannot hold what it claims is left to be refused as that."""
+    try:
+        count, _ = _array_head(table)
+    except (IndexError, ValueError):
+        return
+    if BATCH_LABELS_MAX < count <= len(table):
+        text = f"the batch has {count} different labels, allowed are {BATCH_LABELS_MAX}"
+        raise ProtocolError(ErrorCode.LIMIT_EXCEEDED, text, limit="batch_labels", value=BATCH_LABELS_MAX)
 
 
 def _data_start(batch: bytes, client: bytes, lengths_end: int, count: int) -> tuple[int, Operation | None]:

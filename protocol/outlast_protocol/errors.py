@@ -47,6 +47,8 @@ class ErrorCode(IntEnum):
     VERSION_MISMATCH = 42
     NOT_A_NUMBER = 43
     LEASE_HELD = 44
+    RATE_LIMITED = 46
+    OVERLOADED = 47
     # The broker's own state.
     READ_ONLY = 60
     GOING_AWAY = 61
@@ -100,6 +102,8 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.VERSION_MISMATCH: ErrorTraits(False, False, "read the value at `version`, decide again"),
     ErrorCode.NOT_A_NUMBER: ErrorTraits(False, False, "set the key to a whole number within 2^53 first"),
     ErrorCode.LEASE_HELD: ErrorTraits(True, False, "wait `retry_after_ms`, or take it over"),
+    ErrorCode.RATE_LIMITED: ErrorTraits(True, False, "wait `retry_after_ms`, then ask again, less often"),
+    ErrorCode.OVERLOADED: ErrorTraits(True, True, "reconnect after `retry_after_ms`"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),
     ErrorCode.GOING_AWAY: ErrorTraits(True, False, "reconnect after `retry_after_ms`"),
     ErrorCode.DAMAGED: ErrorTraits(False, False, "stored bytes fail their checksum: restore them from a backup"),

@@ -10,6 +10,8 @@ HELLO_BYTES_MAX = 16_384
 # A batch and any frame's head around it fit into one frame, so whatever was accepted can be delivered.
 BATCH_BYTES_MAX = FRAME_BYTES_MAX - 64
 BATCH_RECORDS_MAX = 65_535
+# Each is unpacked and checked by itself, by the broker and by every reader.
+BATCH_LABELS_MAX = 1_024
 CHANNEL_NAME_BYTES_MAX = 255
 CLIENT_ID_BYTES_MAX = 128
 RECORD_NAME_BYTES_MAX = 255

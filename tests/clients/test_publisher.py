@@ -45,6 +45,34 @@ def refusal(code: ErrorCode, **detail: int) -> OutlastError:
     return from_wire(code, "", detail)
 
 
+def named(*names: str) -> Entry[str]:
+    return Entry([make_row(b"", name, None) for name in names], "+".join(names), None, False, Tie())
+
+
+def test_a_batch_has_no_more_labels_than_are_allowed() -> None:
+    bounds = BOUNDS._replace(batch_labels=2)
+    made = publisher(named("a"), named("a"), named("a", "b"), named("b"), named("c"), named("c", "d"), named("a"))
+    batches = []
+    while not made.idle:
+        sent(made, bounds=bounds)
+        batches.append(tickets(made.acknowledged()))
+    assert batches == [["a", "a", "a+b", "b"], ["c", "c+d"], ["a"]]
+
+
+def test_what_has_too_many_labels_by_itself_is_too_large() -> None:
+    bounds = BOUNDS._replace(batch_labels=2)
+    check_size(named("a", "b", "a", "b"), bounds)
+    with pytest.raises(TooLarge, match="3 different names") as refused:
+        check_size(named("a", "b", "c"), bounds)
+    assert refused.value.detail == {"limit": 2, "value": 3}
+
+
+def test_records_of_many_entries_count_together() -> None:
+    made = publisher(entry("a", "b", "c"), entry("d", "e"), entry("f"))
+    sent(made, bounds=BOUNDS._replace(batch_records=4))
+    assert tickets(made.acknowledged()) == ["a+b+c"]
+
+
 def test_the_first_goes_at_once_and_the_rest_as_one() -> None:
     made = publisher(entry("a"))
     first = sent(made)

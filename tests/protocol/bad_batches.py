@@ -6,7 +6,7 @@ from zlib import crc32
 
 import msgpack
 from outlast_protocol import batch
-from outlast_protocol.limits import BATCH_RECORDS_MAX
+from outlast_protocol.limits import BATCH_LABELS_MAX, BATCH_RECORDS_MAX
 from outlast_protocol.tile import make_tile
 
 from tests.support.samples import BATCH, CLIENT_ID, STAMPED
@@ -89,6 +89,10 @@ def _vectors() -> dict[str, tuple[bytes, str]]:
         "lengths that overflow 32 bits": (
             batch.assemble(CLIENT, b"", 2, b"\3\0\0\0\xff\xff\xff\xffhi"),
             "bad_batch",
+        ),
+        "one label too many": (
+            labelled([[0, f"{at}"] for at in range(BATCH_LABELS_MAX + 1)], b"\0\0\0\0\0\0"),
+            "limit_exceeded",
         ),
         "index of a label that is not there": (labelled(two, b"\2\0\0\0\2\0hi"), "bad_batch"),
         "index missing": (labelled(two, b"\0\0\0\0"), "bad_batch"),

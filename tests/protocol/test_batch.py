@@ -154,7 +154,7 @@ def test_the_largest_batches_are_accepted() -> None:
 
 
 def test_a_batch_where_every_record_has_a_label_of_its_own() -> None:
-    names = [str(n) for n in range(10_000)]
+    names = [str(n) for n in range(limits.BATCH_LABELS_MAX)]
     data = batch.encode_batch(CLIENT_ID, [(b"", name, None) for name in names])
     assert batch.check_batch(data, CLIENT) == len(names)
     assert [record.name for record in batch.read_records(batch.stamp(data, 1, 1))] == names
@@ -410,3 +410,25 @@ def test_large_label_tables_are_not_kept() -> None:
 def test_json_is_compact() -> None:
     _, raw = batch.encode_data({"a": [1, 2]})
     assert raw == json.dumps({"a": [1, 2]}, separators=(",", ":")).encode()
+
+
+def labelled(count: int) -> bytes:
+    """A batch with so many different labels."""
+    return batch.encode_labelled(CLIENT_ID, [((0, f"name-{at}", ()), b"") for at in range(count)])
+
+
+def test_a_batch_has_so_many_labels_and_no_more() -> None:
+    most = limits.BATCH_LABELS_MAX
+    assert batch.check_batch(labelled(most), CLIENT) == most
+    for count in (most + 1, 50_000):
+        error = refused(labelled(count), ErrorCode.LIMIT_EXCEEDED)
+        assert error.detail == {"limit": "batch_labels", "value": most}
+
+
+def test_what_was_stored_before_there_was_a_bound_is_read() -> None:
+    assert len(batch.read_records(batch.stamp(labelled(5_000), 1, 1))) == 5_000
+
+
+def test_a_long_table_that_is_none_is_refused_as_that() -> None:
+    refused(batch.assemble(CLIENT, b"\xdd\x7f\0\0\0" + b"x" * 2_000, 1, b"\0\0\0\0"))
+    refused(batch.assemble(CLIENT, b"\xc0" * 2_000, 1, b"\0\0\0\0"))

@@ -29,4 +29,4 @@ def test_an_error_reads_as_name_message_and_advice() -> None:
 
 def test_framing_errors_are_fatal_and_refused_requests_are_not() -> None:
     fatal = {code for code, traits in ERRORS.items() if traits.fatal}
-    assert fatal == {code for code in ErrorCode if code < 20} | {ErrorCode.INTERNAL}
+    assert fatal == {code for code in ErrorCode if code < 20} | {ErrorCode.OVERLOADED, ErrorCode.INTERNAL}

@@ -167,6 +167,7 @@ def test_every_error_that_the_codec_gives_has_a_row() -> None:
     assert named == {
         "bad_magic", "bad_frame", "frame_too_large", "unknown_frame", "unexpected_frame",
         "bad_body", "bad_batch", "bad_checksum", "unsupported_kind", "client_mismatch",
+        "limit_exceeded",
     }  # fmt: skip
 
 

@@ -26,6 +26,8 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.FOREIGN_MESSAGE: 403,
     ErrorCode.VERSION_MISMATCH: 412,
     ErrorCode.NOT_A_NUMBER: 409,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.OVERLOADED: 503,
     ErrorCode.READ_ONLY: 503,
     ErrorCode.GOING_AWAY: 503,
     ErrorCode.DAMAGED: 500,

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 69
     IN_USE = 73
     STORE_FAILED = 74
+    CONFIG = 78
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -32,6 +33,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.UNAVAILABLE: "serve: cannot listen or open the data folder",
     Exit.IN_USE: "serve: another broker has the data folder",
     Exit.STORE_FAILED: "serve: writing to the disk failed",
+    Exit.CONFIG: "serve: the configuration is wrong",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
     Exit.PIPE_CLOSED: "the reader of standard output has left",
 }

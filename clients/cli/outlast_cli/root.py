@@ -15,6 +15,7 @@ from .exits import Exit, Failure, exit_table
 # Verb: the module and the name in it.
 VERBS: dict[str, tuple[str, str]] = {
     "serve": (".serve", "serve"),
+    "config": (".config", "config"),
     "pub": (".pub", "pub"),
     "sub": (".sub", "sub"),
     "attach": (".attach", "attach"),

@@ -163,6 +163,12 @@ export class ReadOnly extends Refused {}
 /** The broker is about to stop. */
 export class GoingAway extends Refused {}
 
+/** Too much for a time. Requests that wait for an answer are made again by themselves. */
+export class RateLimited extends Refused {}
+
+/** The broker has as many connections as it takes, all in all or of this client or address, and closed this one. */
+export class Overloaded extends Refused {}
+
 /** Stored bytes fail their checksum. */
 export class Damaged extends Refused {}
 
@@ -211,7 +217,7 @@ type Kind = new (message?: string, detail?: Detail) => OutlastError;
 const KINDS: Record<string, unknown> = {
   OutlastError, Refused, BadData, BadChannelName, UnknownChannel, OffsetMismatch, OffsetAhead, StaleEpoch, Trimmed, NotDelivered,
   UnknownCursor, SequenceGap, Fenced, UnknownMessage, MessageClosed, ForeignMessage, VersionMismatch, NotANumber, LeaseHeld,
-  LimitExceeded, ReadOnly, GoingAway, Damaged, TooLarge, ClaimHeld, BufferFull, ConnectFailed, ConnectionLost, Closed,
+  LimitExceeded, ReadOnly, GoingAway, RateLimited, Overloaded, Damaged, TooLarge, ClaimHeld, BufferFull, ConnectFailed, ConnectionLost, Closed,
   NotAnswered, Violation, Resync,
 };
 /** Where a class's code is not its name in small letters: the one that it has when the client itself says it, and others. */

@@ -10,7 +10,7 @@ export type { EphemeralMessage } from "./ephemeral.js";
 export {
   BadChannelName, BadData, BufferFull, ClaimHeld, Closed, ConnectFailed, ConnectionLost, Damaged, type Detail, Fenced,
   ForeignMessage, GoingAway, LeaseHeld, LimitExceeded, MessageClosed, NotANumber, NotAnswered, NotDelivered, OffsetAhead,
-  OffsetMismatch, OutlastError, ReadOnly, Refused, Resync, SequenceGap, StaleEpoch, TooLarge, Trimmed, UnknownChannel,
+  OffsetMismatch, OutlastError, Overloaded, RateLimited, ReadOnly, Refused, Resync, SequenceGap, StaleEpoch, TooLarge, Trimmed, UnknownChannel,
   UnknownCursor, UnknownMessage, VersionMismatch, Violation,
 } from "./errors.js";
 export type { Content, GrowingMessage } from "./growing.js";

@@ -13,12 +13,13 @@ import {
   GoingAway,
   isFatal,
   OutlastError,
+  RateLimited,
   StaleEpoch,
   UnknownChannel,
   Violation,
 } from "./errors.js";
 import type { LinkState, Options } from "./options.js";
-import { BATCH_BYTES_MAX, BATCH_RECORDS_MAX } from "./protocol/batch.js";
+import { BATCH_BYTES_MAX, BATCH_LABELS_MAX, BATCH_RECORDS_MAX } from "./protocol/batch.js";
 import type { Frame } from "./protocol/frames.js";
 import { epochText } from "./protocol/position.js";
 import type { Bytes, Whole } from "./protocol/words.js";
@@ -102,6 +103,7 @@ export class Link {
   limits: Record<string, number> = {};
   batchBytes = BATCH_BYTES_MAX;
   batchRecords = BATCH_RECORDS_MAX;
+  batchLabels = BATCH_LABELS_MAX;
   ears: Ears | null = null;
   readonly listeners = new Set<Listener>();
   readonly readers = new Map<string, Reader>();
@@ -312,8 +314,8 @@ export class Link {
       } catch (error) {
         isOver = true;
         if (turn.isDone && signal?.aborted && unheard) turn.promise.then(unheard, ignore);
-        if (!(error instanceof GoingAway)) throw error;
-        // Not done, so asking the broker's successor is safe.
+        if (!(error instanceof GoingAway || error instanceof RateLimited)) throw error;
+        // Not done, so asking again, or the broker's successor, is safe.
         await sleep(Math.max(error.retryAfterMs, this.options.pace.baseMs), signal);
       }
     }
@@ -425,6 +427,7 @@ export class Link {
       BATCH_BYTES_MAX,
     );
     this.batchRecords = Math.min(limits["batch_records"] ?? Infinity, BATCH_RECORDS_MAX);
+    this.batchLabels = Math.min(limits["batch_labels"] ?? Infinity, BATCH_LABELS_MAX);
     this.isOpen = this.wasOpen = true;
     wire.open(welcome["heartbeat_ms"]);
     this.#enter("open", `${this.options.url}, ${welcome["server"]}`);

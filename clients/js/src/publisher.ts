@@ -9,7 +9,7 @@
 import { delayMs, type Pace } from "./backoff.js";
 import { type OutlastError, SequenceGap, TooLarge } from "./errors.js";
 import { BATCH_HEAD_BYTES } from "./protocol/batch.js";
-import { encodeBatch, type Row, rowBytesMax } from "./protocol/batch-writer.js";
+import { encodeBatch, labelKey, type Row, rowBytesMax } from "./protocol/batch-writer.js";
 import { UNCONDITIONAL } from "./protocol/frames.js";
 import { type Bytes, utf8, type Whole } from "./protocol/words.js";
 import { about } from "./rows.js";
@@ -26,6 +26,7 @@ export interface Bounds {
   readonly clientId: string;
   readonly batchBytes: number;
   readonly batchRecords: number;
+  readonly batchLabels: number;
 }
 
 /**
@@ -178,15 +179,20 @@ export class Publisher<Ticket> {
     return this.#outgoing;
   }
 
-  #take({ clientId, batchBytes, batchRecords }: Bounds): Entry<Ticket>[] {
+  #take({ clientId, batchBytes, batchRecords, batchLabels }: Bounds): Entry<Ticket>[] {
     const queue = this.#queue;
     let size = headBytes(clientId);
     let records = 0;
     let count = 0;
+    let seen = 0;
+    const labels = new Set<string>();
     for (let entry = queue[0]; entry; entry = queue[count]) {
       size += entry.bytesMax;
       records += entry.rows.length;
       if (count && (!mayJoin(queue[count - 1]!, entry) || size > batchBytes || records > batchRecords)) break;
+      // Nobody looks at labels as long as there are fewer records than labels may be.
+      if (records > batchLabels) for (; seen <= count; seen++) addLabels(queue[seen]!.rows, labels);
+      if (count && labels.size > batchLabels) break;
       count++;
     }
     const taken = queue.splice(0, count);
@@ -264,15 +270,26 @@ export class Publisher<Ticket> {
   }
 }
 
+function addLabels(rows: readonly Row[], labels: Set<string>): Set<string> {
+  for (const row of rows) labels.add(labelKey(row));
+  return labels;
+}
+
 function headBytes(clientId: string): number {
   return BATCH_HEAD_BYTES + utf8(clientId).length + LABEL_TABLE_HEAD_BYTES;
 }
 
 /** Throws TooLarge for what can never be one batch: splitting it would break its atomicity. */
-export function checkSize<T>(entry: Entry<T>, { clientId, batchBytes, batchRecords }: Bounds): void {
+export function checkSize<T>(entry: Entry<T>, { clientId, batchBytes, batchRecords, batchLabels }: Bounds): void {
   const count = entry.rows.length;
   if (count > batchRecords)
     throw new TooLarge(`${count} records, one batch holds ${batchRecords}`, { limit: batchRecords, value: count });
+  const labels = count > batchLabels ? addLabels(entry.rows, new Set()).size : 0;
+  if (labels > batchLabels)
+    throw new TooLarge(`${labels} different names, headers or operations, one batch holds ${batchLabels}`, {
+      limit: batchLabels,
+      value: labels,
+    });
   if (entry.bytesMax + headBytes(clientId) <= batchBytes) return;
   const size = encodeBatch(clientId, entry.rows).length;
   if (size > batchBytes)

@@ -223,6 +223,14 @@ class LimitExceeded(Refused):
     """Above a limit of the broker, or of the protocol: `detail` has `limit` and `value`."""
 
 
+class RateLimited(Refused):
+    """Too much for a time. Requests that wait for an answer are made again by themselves."""
+
+
+class Overloaded(Refused):
+    """The broker has as many connections as it takes, all in all or of this client or address, and closed this one."""
+
+
 class TooLarge(LimitExceeded):
     """What was published cannot be one batch, whatever else is waiting, or a claim's result is too long.
 
@@ -337,6 +345,8 @@ _TYPES: dict[ErrorCode, type[OutlastError]] = {
     ErrorCode.VERSION_MISMATCH: VersionMismatch,
     ErrorCode.NOT_A_NUMBER: NotANumber,
     ErrorCode.LEASE_HELD: LeaseHeld,
+    ErrorCode.RATE_LIMITED: RateLimited,
+    ErrorCode.OVERLOADED: Overloaded,
     ErrorCode.READ_ONLY: ReadOnly,
     ErrorCode.GOING_AWAY: GoingAway,
     ErrorCode.DAMAGED: Damaged,

@@ -24,6 +24,7 @@ from .errors import (
     ConnectionLost,
     GoingAway,
     OutlastError,
+    RateLimited,
     UnknownChannel,
     Violation,
     from_wire,
@@ -323,8 +324,8 @@ class Link:
                 if unheard is not None and not future.cancelled() and future.exception() is None:
                     unheard(future.result())
                 raise
-            except GoingAway as refusal:
-                # Not done, so asking the broker's successor is safe.
+            except (GoingAway, RateLimited) as refusal:
+                # Not done, so asking again, or the broker's successor, is safe.
                 await asyncio.sleep(max(refusal.retry_after_ms, self._options.pace.base_ms) / 1000)
 
     def open_channel(self, name: str, on_answer: OnAnswer, create: bool = True) -> None:
@@ -427,6 +428,7 @@ class Link:
             welcome.client_id,
             min(welcome.limits.get("batch_bytes", limits.BATCH_BYTES_MAX), frame_bytes - PUBLISH_HEAD_BYTES),
             min(welcome.limits.get("batch_records", limits.BATCH_RECORDS_MAX), limits.BATCH_RECORDS_MAX),
+            min(welcome.limits.get("batch_labels", limits.BATCH_LABELS_MAX), limits.BATCH_LABELS_MAX),
         )
         wire.open(welcome.heartbeat_ms)
         self.is_open = self.was_open = True

@@ -13,11 +13,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from outlast_protocol.batch import HEAD_BYTES
 from outlast_protocol.frames import UNCONDITIONAL
-from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
+from outlast_protocol.limits import BATCH_LABELS_MAX, CLIENT_ID_BYTES_MAX
 
 from .backoff import Pace, delay_ms
 from .errors import OutlastError, SequenceGap, TooLarge
-from .rows import Row, about, batch_bytes, encode_rows, row_bytes_max
+from .rows import Label, Row, about, batch_bytes, encode_rows, row_bytes_max
 
 Ticket = TypeVar("Ticket")
 # What a waiting message takes beside its bytes: objects, its future, its place in the queue.
@@ -39,6 +39,7 @@ class Bounds(NamedTuple):
     client_id: str
     batch_bytes: int
     batch_records: int
+    batch_labels: int = BATCH_LABELS_MAX
 
 
 class Anchor:
@@ -167,6 +168,34 @@ def _may_join(entry: Entry[Ticket], following: Entry[Ticket]) -> bool:
     return not entry.alone and not following.alone and entry.fence == following.fence and following.is_ready
 
 
+class _Room(Generic[Ticket]):
+    """What one batch holds so far. Labels are only looked at once there are more records than labels may be."""
+
+    __slots__ = ("_bounds", "_entries", "_labels", "_records", "_size")
+
+    def __init__(self, bounds: Bounds, first: Entry[Ticket]) -> None:
+        self._bounds = bounds
+        self._size = HEAD_BYTES + len(bounds.client_id.encode()) + _LABEL_TABLE_HEAD_BYTES + first.bytes_max
+        self._records = len(first.rows)
+        self._entries = [first]
+        self._labels: set[Label] = set()
+
+    def has_for(self, entry: Entry[Ticket]) -> bool:
+        """Whether `entry` goes with those before it; then it does."""
+        self._size += entry.bytes_max
+        self._records += len(entry.rows)
+        self._entries.append(entry)
+        bounds = self._bounds
+        fits = self._size <= bounds.batch_bytes and self._records <= bounds.batch_records
+        return fits and (self._records <= bounds.batch_labels or self._count_labels() <= bounds.batch_labels)
+
+    def _count_labels(self) -> int:
+        for entry in self._entries:
+            self._labels.update(label for label, _ in entry.rows)
+        self._entries.clear()
+        return len(self._labels)
+
+
 class Publisher(Generic[Ticket]):
     """Feed it entries; it says what to send now and which entries an answer settles."""
 
@@ -207,11 +236,8 @@ class Publisher(Generic[Ticket]):
     def _take(self, bounds: Bounds) -> list[Entry[Ticket]]:
         queue = self._queue
         taken = [queue.popleft()]
-        size = HEAD_BYTES + len(bounds.client_id.encode()) + _LABEL_TABLE_HEAD_BYTES + taken[0].bytes_max
-        while queue and _may_join(taken[-1], queue[0]) and len(taken) < bounds.batch_records:
-            size += queue[0].bytes_max
-            if size > bounds.batch_bytes:
-                break
+        room = _Room(bounds, taken[0])
+        while queue and _may_join(taken[-1], queue[0]) and room.has_for(queue[0]):
             taken.append(queue.popleft())
         for entry in taken:
             if entry.tie.late:
@@ -299,6 +325,10 @@ def check_size(entry: Entry[Ticket], bounds: Bounds) -> None:
     if len(rows) > bounds.batch_records:
         values: dict[str, int | str] = {"limit": bounds.batch_records, "value": len(rows)}
         raise TooLarge(f"{len(rows)} records, one batch holds {bounds.batch_records}", detail=values)
+    if len(rows) > bounds.batch_labels and (labels := len({label for label, _ in rows})) > bounds.batch_labels:
+        values = {"limit": bounds.batch_labels, "value": labels}
+        text = f"{labels} different names, headers or operations, one batch holds {bounds.batch_labels}"
+        raise TooLarge(text, detail=values)
     if entry.bytes_max + _HEAD_BYTES_MAX <= bounds.batch_bytes:
         return
     size = batch_bytes(bounds.client_id, rows)

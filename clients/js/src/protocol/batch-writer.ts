@@ -3,6 +3,7 @@
 import {
   BATCH_BYTES_MAX,
   BATCH_HEAD_BYTES,
+  BATCH_LABELS_MAX,
   BYTES,
   checkChecksum,
   type Label,
@@ -11,7 +12,7 @@ import {
   unsupported,
 } from "./batch.js";
 import { crc32 } from "./crc32.js";
-import { badBatch } from "./errors.js";
+import { badBatch, ProtocolError } from "./errors.js";
 import { pack } from "./msgpack.js";
 import { isForClients, operationRow } from "./operations.js";
 import { type Bytes, joined, setU64, u64, utf8, viewOf, type Whole } from "./words.js";
@@ -41,13 +42,16 @@ function labelItems({ encoding, name, headers, operation, ttlMs }: Label): unkno
   return name === null ? [encoding] : [encoding, name];
 }
 
+/** The same for rows that have the same label. */
+export const labelKey = ({ packed }: Row): string => oneToOne.decode(packed);
+
 /** An unstamped batch. Rows share the labels that are the same. */
 export function encodeBatch(clientId: string, rows: readonly Row[]): Bytes {
   const places = new Map<string, number>();
   const labels: Bytes[] = [];
-  const index = rows.map(({ packed }) => {
-    const key = oneToOne.decode(packed);
-    if (!places.has(key)) places.set(key, labels.push(packed) - 1);
+  const index = rows.map((row) => {
+    const key = labelKey(row);
+    if (!places.has(key)) places.set(key, labels.push(row.packed) - 1);
     return places.get(key)!;
   });
   const client = utf8(clientId);
@@ -106,6 +110,8 @@ export function checkBatch(batch: Bytes, clientId: string): number {
   checkChecksum(batch);
   if (batch[24]! > 1) throw unsupported(batch[24]!);
   const { labels, count } = readFront(batch, utf8(clientId));
+  if (labels.length > BATCH_LABELS_MAX)
+    throw new ProtocolError("limit_exceeded", `a batch has at most ${BATCH_LABELS_MAX} labels`);
   if (clientId && labels.some(({ operation }) => operation && !isForClients(operation)))
     throw badBatch("an operation is for the broker alone to say");
   return count;

@@ -22,6 +22,7 @@ import { anyTextOf, type Bytes, plus, u64, utf8, viewOf, type Whole } from "./wo
 export const BATCH_HEAD_BYTES = 36;
 export const BATCH_BYTES_MAX = 1_048_512;
 export const BATCH_RECORDS_MAX = 65_535;
+export const BATCH_LABELS_MAX = 1_024;
 export const STAMP_BYTES = 24;
 const TILE = 2;
 const NAME_BYTES_MAX = 255;

@@ -35,6 +35,8 @@ export const ERRORS: readonly (readonly [code: number, name: string, traits: str
   [42, "version_mismatch", ""],
   [43, "not_a_number", ""],
   [44, "lease_held", "r"],
+  [46, "rate_limited", "r"],
+  [47, "overloaded", "rf"],
   [60, "read_only", "r"],
   [61, "going_away", "r"],
   [62, "damaged", ""],
