@@ -59,16 +59,23 @@ function RecordTop({ item, channel }: { item: RecordItem; channel: Channel }) {
   );
 }
 
-function RecordBody({ item: { data } }: { item: RecordItem }) {
+function RecordBody({ item: { name, data } }: { item: RecordItem }) {
   const isOpen = useSignal(false);
+  const said = saidIn(name, data);
+  if (said !== null) return <p class="words">{said}</p>;
   if (data === null || typeof data !== "object") return <Value data={data} />;
   return (
-    <>
-      <button type="button" class="fold" aria-expanded={isOpen.value} aria-label="All of it" onClick={() => (isOpen.value = !isOpen.value)}>
-        {isOpen.value ? <Value data={data} /> : <Value data={data} brief />}
-      </button>
-    </>
+    <button type="button" class="fold" aria-expanded={isOpen.value} onClick={() => (isOpen.value = !isOpen.value)}>
+      {isOpen.value ? <Value data={data} /> : <Value data={data} brief />}
+    </button>
   );
+}
+
+/** What a request or an answer says in words, if it says nothing else (protocol/CONVENTIONS.md). */
+function saidIn(name: string | null, data: RecordItem["data"]): string | null {
+  if (!name?.startsWith("outlast.") || data === null || typeof data !== "object") return null;
+  const [[key, value] = [], ...more] = Object.entries(data);
+  return !more.length && (key === "text" || key === "reason") && typeof value === "string" ? value : more.length || key ? null : "";
 }
 
 function StateTop({ item: { stateKey, value, deleted } }: { item: StateItem }) {

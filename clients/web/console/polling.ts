@@ -13,8 +13,8 @@ export interface Seen<T> {
 }
 
 const NOTHING = { value: null, atMs: 0, error: "" };
-// Of the time at most a tenth is spent on asking.
-const PATIENCE = 10;
+// Whatever else there is to do for the broker and this page has most of the time.
+const PATIENCE = 5;
 
 /** Calls `ask` now and every `everyMs`, one call after the other; more seldom when it takes long. Returns what ends it. */
 export function poll<T>(
