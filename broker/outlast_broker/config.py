@@ -11,6 +11,7 @@ from pathlib import Path
 from outlast_protocol.limits import CHANNELS_MAX
 
 from .address import parse_address
+from .auth.settings import AuthSettings
 from .option import inlined, option
 from .retention import Retention
 from .rules import Rule
@@ -38,6 +39,7 @@ class Config:
         "may be several.", name="allow_origin", check=check_origin, live=True,
     )  # fmt: skip
     tls: TlsFiles = field(default_factory=TlsFiles)
+    auth: AuthSettings = field(default_factory=AuthSettings)
     insecure_no_auth: bool = option(False, "Lets it listen where other machines can reach it.")
     reader_buffer_bytes: int = option(
         MIB, "What may wait for one connection's socket; beyond it, its readers are served from the log.", live=True

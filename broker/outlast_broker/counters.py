@@ -6,7 +6,8 @@ from __future__ import annotations
 class Counters:
     __slots__ = (
         "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
-        "ephemeral_dropped", "ephemeral_sent", "handshakes_failed", "records_in", "refused", "resyncs",
+        "ephemeral_dropped", "ephemeral_sent", "forbidden", "handshakes_failed", "records_in", "refused", "resyncs",
+        "unauthorized",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -22,10 +23,12 @@ class Counters:
     duplicates: int
     ephemeral_dropped: int
     ephemeral_sent: int
+    forbidden: int
     handshakes_failed: int
     records_in: int
     refused: int
     resyncs: int
+    unauthorized: int
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}

@@ -20,6 +20,7 @@ from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, de
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, retention
+from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
 from .config import Config
@@ -82,6 +83,8 @@ class Engine:
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
         self.leasing = Leasing(self, loop)
+        self.group = Group()
+        self.authority = Authority(self)
         self.refusal: ProtocolError | None = None
         self.leaving = False
         self.loop = loop
@@ -90,7 +93,6 @@ class Engine:
         self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
-        self.group = Group()
         self.in_flight: Group | None = None
         self._waking = False
         self._tidying = False

@@ -39,6 +39,7 @@ TICK_S = 1.0
 # Each connection's heartbeat is looked at every so many ticks.
 HEARTBEAT_TICKS = 2
 FULL_COLLECTION_TICKS = 600
+DEAD_READERS_TICKS = 30
 READ_ONLY_RETRY_MS = 5_000
 
 
@@ -77,6 +78,10 @@ class Server:
             await self._leave()
         finally:
             self._abandon()
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
 
     @property
     def counters(self) -> Counters:
@@ -166,6 +171,8 @@ class Server:
         for arrival in list(self._arrivals):
             arrival.tick(now_ms)
         self._watch_disk()
+        if self._ticks % DEAD_READERS_TICKS == 0:
+            self._engine.log.drop_dead_readers()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
 

@@ -8,16 +8,18 @@ from .address import TLS_PREFIX, is_private, parse_address
 from .config import Config
 
 STRANGERS = (
-    "can be reached from other machines, and Outlast has no authentication yet: whoever reaches it could read, write "
-    "and delete everything. Listen on 127.0.0.1 or unix:PATH and put a tunnel in front, or accept that with "
-    "--insecure-no-auth."
+    "can be reached from other machines, and nobody would be asked who they are: whoever reaches it could read, write "
+    "and delete everything. Make a key with `outlast key add FILE ID` and give --auth-keys FILE, or listen on "
+    "127.0.0.1 or unix:PATH, or accept it with --insecure-no-auth."
 )
 
 
 def unsound(config: Config) -> Iterator[tuple[str, str]]:
     """The name of an option and what is wrong with it, for each that is."""
+    if config.insecure_no_auth and config.auth.configured:
+        yield "insecure_no_auth", "it lets everybody in, --auth-keys and --auth-jwks do not: decide"
     for text in config.listen:
-        if not config.insecure_no_auth and not is_private(parse_address(text)):
+        if not config.insecure_no_auth and not config.auth.configured and not is_private(parse_address(text)):
             yield "listen", f"{text} {STRANGERS}"
     spoken = any(text.startswith(TLS_PREFIX) for text in config.listen)
     if spoken and config.tls.certificate is None:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.address import Address, TcpAddress, UnixAddress, is_private, parse_address
 
 from tests.support.bounds import bounded

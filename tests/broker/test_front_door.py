@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from outlast_broker.front_door import HEAD_BYTES_MAX, FrontDoor
-from outlast_broker.front_door import Arrival as Waiting
+from outlast_broker.front_door import HEAD_BYTES_MAX, Arrival as Waiting, FrontDoor
 from outlast_protocol import Connection, Role
 from outlast_protocol.frames import Error, Hello, encode
 

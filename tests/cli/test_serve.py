@@ -83,7 +83,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--retain-age", "5"], "'5' is no duration: allowed are"),
         (["--retain-records", "-1"], "-1 is too little"),
         (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"),
-        (["--listen", "0.0.0.0:6180"], "no authentication yet"),
+        (["--listen", "0.0.0.0:6180"], "--auth-keys"),
         (["--listen", "tls:127.0.0.1:0"], "give --tls-certificate"),
         (["--tls-certificate", "x.pem"], "--listen tls:"),
         (["--memory", "--data", "x"], "give one of them"),

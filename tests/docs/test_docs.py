@@ -16,7 +16,7 @@ from typing import Any
 import outlast
 import pytest
 from outlast_broker.config import Config
-from outlast_broker.lmdb_log import FORMAT
+from outlast_broker.lmdb_file import FORMAT
 from outlast_broker.options import OF_A_RULE, OPTIONS, Option
 from outlast_broker.settings import load
 from outlast_broker.web.idempotency import KEYS_MAX

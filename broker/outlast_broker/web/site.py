@@ -18,7 +18,7 @@ from . import console, events, health, openapi, publishing, reading, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
-from .visit import Streaming, Visit
+from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
 logger = logging.getLogger("outlast.web")
@@ -33,7 +33,7 @@ LINGER_S = 2.0
 READ_BYTES = 65_536
 PREFLIGHT_S = 600
 SERVER = f"outlast/{__version__}"
-ALLOWED_HEADERS = "Content-Type, Idempotency-Key, Last-Event-ID, Outlast-Client, Outlast-Name"
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Outlast-Client, Outlast-Name"
 
 Verb = Callable[[Visit], Awaitable[web.StreamResponse]]
 
@@ -163,7 +163,8 @@ class Site:
         if self._engine.leaving:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
-        door = WebSocketDoor(self._engine, self._entered, self._left)
+        token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
+        door = WebSocketDoor(self._engine, self._entered, self._left, token)
         cast(HttpConnection, request.protocol).become(door, said)
         return Switched()
 

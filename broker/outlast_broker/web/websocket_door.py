@@ -23,7 +23,8 @@ class WebSocketDoor(asyncio.Protocol):
     """One socket that has become a WebSocket; it is its connection's Wire. `entered` and `left` tell who is there."""
 
     __slots__ = (
-        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_reader", "_said_close", "_transport",
+        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_reader", "_said_close", "_token",
+        "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -31,10 +32,12 @@ class WebSocketDoor(asyncio.Protocol):
         engine: Engine,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
+        token: str | None = None,
     ) -> None:
         self._engine = engine
         self._entered = entered
         self._left = left
+        self._token = token
         self._reader = Reader(FRAME_BYTES_MAX)
         self._paused = False
         self._said_close = False
@@ -46,6 +49,7 @@ class WebSocketDoor(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
         self._connection = ClientConnection(self._engine, self, clock.steady_ms())
+        self._connection.token = self._token
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:

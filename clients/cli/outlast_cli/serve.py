@@ -21,8 +21,8 @@ from .configuring import load_settings, settings_options
 def serve(file: Path | None, **flags: Any) -> int:
     """Run a broker, until Ctrl-C or SIGTERM.
 
-    Records are on disk before they are acknowledged. There is no authentication yet, so a broker listens
-    on this machine only, unless --insecure-no-auth is given.
+    Records are on disk before they are acknowledged. Without --auth-keys or --auth-jwks nobody is asked who they are,
+    so a broker then listens on this machine only, unless --insecure-no-auth is given.
 
     Flags count before the environment, that before credentials, and that before the file; `outlast config show`, with
     the same flags, says what comes of it.
@@ -47,5 +47,5 @@ def _say_ready(addresses: Sequence[Address], config: Config) -> None:
     where = f"records in {config.data}" if config.data else "IN MEMORY: nothing is on disk, a restart forgets it all"
     for address in addresses:
         click.echo(f"outlast: ready at {url_of(address)} ({where})", err=True)
-        if not is_private(address):
+        if not is_private(address) and not config.auth.configured:
             click.echo(f"outlast: WARNING: no authentication, everybody who reaches {address} is let in", err=True)
