@@ -25,7 +25,7 @@ export function About({ follower, info }: { follower: Follower; info: Seen<Chann
   const { leases, claims } = rights.value.value ?? { leases: [], claims: [] };
   return (
     <>
-      <Facts info={info} />
+      {follower.phase.value !== "absent" && <Facts info={info} />}
       <State follower={follower} />
       <Members follower={follower} />
       <Part title="Cursors" count={cursors.value.value?.length} error={cursors.value.error} empty="none">

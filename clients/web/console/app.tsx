@@ -54,6 +54,7 @@ export function App() {
       {isHelpShown.value && (
         <Dialog title="Keys" onClose={() => (isHelpShown.value = false)}>
           <dl class="keys">{KEYS.map(([keys, does]) => <div key={keys}><dt>{keys.split(" ").map((key) => <kbd key={key}>{key.replace(",", "")}</kbd>)}</dt><dd>{does}</dd></div>)}</dl>
+          <form method="dialog" class="buttons"><button>Close</button></form>
         </Dialog>
       )}
     </>

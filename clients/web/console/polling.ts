@@ -13,8 +13,8 @@ export interface Seen<T> {
 }
 
 const NOTHING = { value: null, atMs: 0, error: "" };
-// Whatever else there is to do for the broker and this page has most of the time.
-const PATIENCE = 5;
+// What takes long is done more seldom: the broker and this page have other things to do.
+const PATIENCE = 3;
 
 /** Calls `ask` now and every `everyMs`, one call after the other; more seldom when it takes long. Returns what ends it. */
 export function poll<T>(

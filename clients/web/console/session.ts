@@ -36,14 +36,14 @@ export async function enter(token: string | null): Promise<void> {
   tokenAsked.value = null;
   await earlier?.close();
   try {
-    const clientId = `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}`;
+    // A token may say itself whose it is.
+    const who = token === null ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` } : { token };
     client.value = await connect(undefined, {
-      clientId,
+      ...who,
       timeoutMs: null,
       closeTimeoutMs: 0,
       backoffCapMs: BACKOFF_CAP_MS,
       onState: changed,
-      ...(token !== null && { token }),
     });
     if (token !== null) sessionStorage.setItem(TOKEN, token);
   } catch (error) {

@@ -50,7 +50,7 @@ export function Stream({ follower }: { follower: Follower }) {
         <input ref={search} type="search" class="search" placeholder="Filter what is shown" aria-label="Filter" value={filter.value}
           onInput={({ currentTarget }) => (filter.value = currentTarget.value)} />
         {filter.value && <span class="muted">{showCount(items.length)} of {showCount(follower.items.value.length)}</span>}
-        {follower.note.value && <span class="warned" role="status">{follower.note.value}</span>}
+        {follower.note.value && follower.phase.value !== "absent" && <span class="warned" role="status">{follower.note.value}</span>}
       </div>
       <ol ref={list} class="items" onScroll={look} tabIndex={-1} aria-label="Records and messages">
         {follower.hasEarlier.value && !filter.value && (
