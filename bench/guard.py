@@ -62,6 +62,9 @@ class CountingWire:
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 class InstructionCounter:
     """Counts executed bytecode instructions and calls into C of this thread, while it is entered."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -20,8 +19,10 @@ from . import (
     greeting,
     history,
     leasing,
+    logs,
     receipts,
     revoking,
+    status,
     subscribing,
 )
 from .attendance import Attendance, Watcher
@@ -36,9 +37,11 @@ from .rights import guarded, is_less
 from .subscription import Subscription
 
 if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
     from .engine import Engine
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -54,6 +57,7 @@ class Wire(Protocol):
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
 
 
 class ClientConnection:
@@ -61,9 +65,9 @@ class ClientConnection:
 
     __slots__ = (
         "_closed", "_finished", "_handlers", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed",
-        "_protocol", "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine",
-        "heard_ms", "identity", "lagging", "members", "pages_asked", "producer", "rights", "serving", "subscriptions",
-        "token", "watches",
+        "_protocol", "_received_ms", "_sent_ms", "_wire", "address", "agent", "awaits", "behind", "channels", "client",
+        "clogged", "door", "engine", "heard_ms", "heard_us", "id", "identity", "lagging", "members", "pages_asked",
+        "producer", "rights", "serving", "since_ms", "subscriptions", "token", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
@@ -80,6 +84,10 @@ class ClientConnection:
         # Pages of history and lists of channels that are being made.
         self.pages_asked = 0
         self._finished = False
+        # Whose it is and where it came in, for those who ask.
+        self.id = 0
+        self.door = self.address = self.agent = ""
+        self.since_ms = 0
         self.client = b""
         self.identity = NOBODY
         # By channel number, of those that are open here: what may be done to them. Empty where everybody may all.
@@ -87,7 +95,7 @@ class ClientConnection:
         self._handlers = GUARDED_HANDLERS
         # What came with the socket, for a HELLO that brings none itself.
         self.token: str | None = None
-        self.heard_ms = 0
+        self.heard_ms = self.heard_us = 0
         self.producer: tuple[int, int] | None = None
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
@@ -102,11 +110,22 @@ class ClientConnection:
         self.serving = False
         engine.counters.connections_opened += 1
 
+    @property
+    def log(self) -> BoundLogger:
+        """Says whose connection it is about. Made when there is something to say: that is seldom."""
+        return logger.bind(connection=self.id, client=self.client.decode())
+
+    def came_by(self, door: str, address: str) -> None:
+        """It is somebody's from outside, who counts as connected until `closed`."""
+        self.door, self.address, self.since_ms = door, address, clock.now_ms()
+        self.id = self.engine.crowd.enter(self, door)
+
     # --- the socket ---------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Handles every frame that `data` completes, then writes what there is to say."""
-        self._received_ms = clock.steady_ms()
+        self.heard_us = clock.steady_us()
+        self._received_ms = self.heard_us // 1_000
         self.heard_ms = clock.now_ms()
         self.engine.counters.bytes_in += len(data)
         frames = self._protocol.receive(data)
@@ -155,6 +174,11 @@ class ClientConnection:
         bounded = self._out_bytes + size <= self.engine.config.reader_buffer_bytes
         return bounded and not self.clogged and not self._holds
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is to be sent, and what its socket has not taken yet."""
+        return self._out_bytes + self._wire.get_write_buffer_size()
+
     def flush(self) -> None:
         out, self._out = self._out, []
         self.engine.counters.bytes_out += self._out_bytes
@@ -201,6 +225,7 @@ class ClientConnection:
     def closed(self) -> None:
         """The socket is gone; everything that was accepted stays accepted."""
         self._closed = True
+        self.engine.crowd.leave(self.id, self.door)
         self._postponed = []
         self._protocol.close()
         for subscription in list(self.subscriptions.values()):
@@ -298,7 +323,7 @@ class ClientConnection:
             self._hang_up()
 
     def fail(self, error: ProtocolError) -> None:
-        logger.info("refused: %s", error)
+        self.log.info("refused", code=error.code.name.lower(), error=error.message)
         self.engine.counters.refused += 1
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
@@ -405,12 +430,12 @@ class ClientConnection:
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
-            logger.exception("request %d failed", request)
+            self.log.exception("request_failed", request=request)
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def _say_damaged(self, request: int, damage: Damaged, number: int = 0) -> None:
         self.engine.counters.damaged += 1
-        logger.error("damaged: %s", damage)
+        self.log.error("damaged", error=str(damage))
         self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
 
     def read_aside(
@@ -477,6 +502,8 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Members: attendance.members,
     f.Watch: attendance.watch,
     f.Unwatch: attendance.unwatch,
+    f.Status: status.status,
+    f.Connections: status.connections,
     f.Revoke: revoking.revoke,
     f.Revocations: revoking.revocations,
 }

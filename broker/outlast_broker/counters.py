@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+# What each counts, in words for an operator: docs/metrics.md has these rows, `/metrics` these lines.
+COUNTED = {
+    "bytes_in": "Bytes of frames read from clients.",
+    "bytes_out": "Bytes of frames written to clients.",
+    "commits": "Commits that ended, each with one sync of the disk.",
+    "connections_opened": "Connections that were made, whatever became of them.",
+    "damaged": "Reads that found stored bytes to fail their checksum.",
+    "deliveries": "DELIVER frames given to subscriptions.",
+    "duplicates": "Publishes that had been stored already, and were sent again.",
+    "ephemeral_dropped": "Ephemeral messages that a reader did not get.",
+    "ephemeral_sent": "Ephemeral messages given to readers.",
+    "fallen_behind": "Live subscriptions that had to be served from the log: slow readers, and those without credit.",
+    "forbidden": "Requests that a token does not allow.",
+    "handshakes_failed": "TLS handshakes that failed or took too long.",
+    "records_in": "Records accepted.",
+    "refused": "Errors of any kind told to clients.",
+    "resyncs": "Subscriptions that were told that records are gone.",
+    "unauthorized": "Tokens that were not believed, or missing.",
+}
+
 
 class Counters:
-    __slots__ = (
-        "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
-        "ephemeral_dropped", "ephemeral_sent", "forbidden", "handshakes_failed", "records_in", "refused", "resyncs",
-        "unauthorized",
-    )  # fmt: skip
+    __slots__ = tuple(COUNTED)
 
     def __init__(self) -> None:
         for name in self.__slots__:
@@ -23,6 +39,7 @@ class Counters:
     duplicates: int
     ephemeral_dropped: int
     ephemeral_sent: int
+    fallen_behind: int
     forbidden: int
     handshakes_failed: int
     records_in: int

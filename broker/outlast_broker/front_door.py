@@ -8,16 +8,15 @@ where the length of HELLO has a 0.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from outlast_protocol import ErrorCode
 from outlast_protocol.frames import Error, encode
 
-from . import clock
+from . import clock, logs
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 Door = Callable[[], asyncio.Protocol]
 
@@ -79,7 +78,7 @@ class FrontDoor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         came = self._came = self._came + data if self._came else data
         if is_tls(came):
-            logger.info("refused: TLS on an address that does not speak it")
+            logger.info("refused", error="TLS on an address that does not speak it")
             self._transport.write(_TLS_REFUSAL)
             self.close()
         elif not came[:2].isalpha():

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock
+from . import clock, logs
 from .address import Address, TcpAddress, UnixAddress, parse_address
 from .config import Config
 from .connection import ClientConnection
@@ -33,7 +32,7 @@ from .tls import Tls
 from .tls_door import TlsDoor
 from .web.site import Site
 
-logger = logging.getLogger("outlast")
+logger = logs.logger("outlast")
 
 TICK_S = 1.0
 # Each connection's heartbeat is looked at every so many ticks.
@@ -110,7 +109,7 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.disable()
-        logger.info("store open: %d records in the journal, %d ms", records, clock.steady_ms() - started_ms)
+        logger.info("store_open", records=records, took_ms=clock.steady_ms() - started_ms)
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
                 loop.add_signal_handler(number, self.stop)
@@ -126,7 +125,7 @@ class Server:
     async def _listen(self) -> None:
         bound = [await self._bind(address) for address in self._addresses]
         self._ready(bound)
-        logger.info("listening on %s", ", ".join(map(str, bound)))
+        logger.info("listening", addresses=[*map(str, bound)])
 
     async def _bind(self, address: Address) -> Address:
         loop = asyncio.get_running_loop()
@@ -180,21 +179,21 @@ class Server:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
             return
-        free = self._folder.free_bytes()
+        free = self._engine.disk_free_bytes = self._folder.free_bytes()
         full = free < self._config.disk_reserve_bytes
         if full and self._engine.refusal is None:
             text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
-            logger.error("read-only: %s", text)
+            logger.error("read_only", free_bytes=free, reserve_bytes=self._config.disk_reserve_bytes)
             self._engine.refusal = ProtocolError(ErrorCode.READ_ONLY, text, retry_after_ms=READ_ONLY_RETRY_MS)
         elif not full and self._engine.refusal is not None and self._engine.refusal.code is ErrorCode.READ_ONLY:
-            logger.warning("writable again: %d bytes of disk are free", free)
+            logger.warning("writable", free_bytes=free)
             self._engine.refusal = None
 
     # --- ending -------------------------------------------------------------------------------------------
 
     async def _leave(self) -> None:
         """The five steps of a graceful stop (PROTOCOL.md 3.5)."""
-        logger.info("stopping: %d connections", len(self._connections))
+        logger.info("stopping", connections=len(self._connections))
         # 1. Stop accepting, connections and publishes alike.
         for server in self._servers:
             server.close()
@@ -249,7 +248,7 @@ class Server:
             self._site.abort()
 
     def _fail(self, error: Exception) -> None:
-        logger.critical("the store failed, stopping at once: %s", error)
+        logger.critical("store_failed", error=str(error))
         if not self._ending.done():
             kind = error if isinstance(error, Damaged) else StoreFailed(str(error))
             self._ending.set_exception(kind)

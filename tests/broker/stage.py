@@ -148,6 +148,9 @@ class Wire:
     def resume_reading(self) -> None:
         self.paused = False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 class Actor:
     """A client on the stage. The verbs are those of `tests.support.broker.RawClient`."""
