@@ -1,7 +1,7 @@
 /** All channels, by prefix, in any order. */
 
 import { useEffect, useRef } from "preact/hooks";
-import { CHANNELS_MAX, directory, type Row, watchDirectory } from "./directory.js";
+import { directory, type Row, watchDirectory } from "./directory.js";
 import { showBytes, showCount, showRate } from "./format.js";
 import { useKeys } from "./keyboard.js";
 import { channelLink, go, reshape, route } from "./route.js";
@@ -17,12 +17,23 @@ export const COLUMNS: readonly Column<Row>[] = [
     show: ({ rate }) => (rate === null ? "" : <span class={rate ? "busy" : "faint"}>{showRate(rate)}</span>) },
   { id: "records", title: "Records", isNumber: true, cell: recordsOf, show: (row) => showCount(recordsOf(row)) },
   { id: "size", title: "Size", hint: "Bytes stored, about", isNumber: true, cell: ({ bytes }) => bytes, show: ({ bytes }) => showBytes(bytes) },
+  { id: "readers", title: "Readers", isNumber: true, cell: ({ subscribers }) => subscribers, show: ({ subscribers }) => shownIf(subscribers) },
+  { id: "members", title: "Present", hint: "Present or away", isNumber: true, cell: ({ members }) => members, show: ({ members }) => shownIf(members) },
   { id: "last", title: "Last record", isNumber: true, cell: ({ lastMs }) => lastMs,
     show: ({ lastMs }) => (lastMs ? <Ago atMs={lastMs} /> : <span class="faint">never</span>) },
 ];
 
+function shownIf(count: number) {
+  return count ? showCount(count) : <span class="faint">0</span>;
+}
+
 function recordsOf({ first, last }: Row): number {
   return last - first + 1;
+}
+
+function countText(count: number, more: boolean, isWhole: boolean): string {
+  if (!isWhole) return count ? `${showCount(count)} …` : "";
+  return more ? `the first ${showCount(count)}: a longer prefix shows others` : `${showCount(count)} ${count === 1 ? "channel" : "channels"}`;
 }
 
 export function Channels() {
@@ -45,7 +56,7 @@ export function Channels() {
         <input ref={search} class="search" type="search" placeholder="Names that begin with …" aria-label="Search by prefix" spellcheck={false}
           value={prefix} onInput={({ currentTarget }) => reshape({ prefix: currentTarget.value })} />
         <span class="muted count" role="status">
-          {atMs ? `${showCount(rows.length)}${more ? ` of more: type a longer prefix` : rows.length === 1 ? " channel" : " channels"}` : ""}
+          {countText(rows.length, more, atMs > 0)}
         </span>
       </div>
       <Failure error={error} />
@@ -55,7 +66,6 @@ export function Channels() {
           <strong>No channels yet.</strong> Publishing makes one: <code>outlast pub session:42 Hello</code>
         </>}
       </Table>
-      {more && <p class="muted">The first {showCount(CHANNELS_MAX)} in the order of their names.</p>}
     </main>
   );
 }

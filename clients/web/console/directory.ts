@@ -8,6 +8,7 @@ import { Rates } from "./rates.js";
 const EVERY_MS = 2_000;
 // More than this nobody reads, and a browser should not hold: a longer prefix shows the rest.
 export const CHANNELS_MAX = 20_000;
+const SHOWN_MEANWHILE = 1_000;
 
 export interface Row extends ChannelSummary {
   /** Records a second; null: not known yet. */
@@ -31,23 +32,29 @@ const rates = new Rates();
 export function watchDirectory(prefix: string): () => void {
   const { rows } = directory.peek();
   // What is known of them already is shown at once.
-  directory.value = { ...directory.peek(), prefix, rows: rows.filter(({ name }) => name.startsWith(prefix)), more: false };
+  directory.value = { ...directory.peek(), prefix, rows: rows.filter(({ name }) => name.startsWith(prefix)), more: false, atMs: 0 };
   return poll(EVERY_MS, (client, signal) => list(client, prefix, signal), (said) => {
     if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
     else {
       const { value: { found, more }, atMs } = said;
       rates.look(found, atMs);
-      const rows = found.map((summary) => ({ ...summary, rate: rates.of(summary.name) }));
-      directory.value = { prefix, rows, more, atMs, error: "" };
+      directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
     }
   });
 }
 
+function rowsOf(found: readonly ChannelSummary[]): Row[] {
+  return found.map((summary) => ({ ...summary, rate: rates.of(summary.name) }));
+}
+
+/** All of them. The first time, those that have come are shown meanwhile. */
 async function list(client: Client, prefix: string, signal: AbortSignal) {
   const found: ChannelSummary[] = [];
   for await (const summary of client.channels({ prefix, signal })) {
     if (found.length === CHANNELS_MAX) return { found, more: true };
     found.push(summary);
+    const { atMs, rows } = directory.peek();
+    if (!atMs && found.length % SHOWN_MEANWHILE === 0 && found.length > rows.length) directory.value = { ...directory.peek(), rows: rowsOf(found) };
   }
   return { found, more: false };
 }

@@ -36,9 +36,9 @@ export function Overview() {
         </Measure>
         <Measure title="Publish, p99" hint="From reading a publish to its acknowledgement" of="publish" show={showMicros}>p50 {showMicros(of("publishP50Us"))}</Measure>
         <Measure title="Loop lag, p99" hint="How late the broker is for what it has set itself a time for" of="lag" show={showMicros} />
-        <Measure title="Store" of="store" show={showBytes}>journal {showBytes(of("journalBytes"))}, address space {showBytes(of("storeMapBytes"))}</Measure>
-        <Measure title="Bytes in" of="in" show={showBytesRate} />
-        <Measure title="Bytes out" of="out" show={showBytesRate} />
+        <Measure title="Store" of="store" isBytes show={showBytes}>journal {showBytes(of("journalBytes"))}, address space {showBytes(of("storeMapBytes"))}</Measure>
+        <Measure title="Bytes in" of="in" isBytes show={showBytesRate} />
+        <Measure title="Bytes out" of="out" isBytes show={showBytesRate} />
       </div>
       <dl class="sums">
         <Sum term="Channels">{showCount(of("channels"))}</Sum>
@@ -59,7 +59,7 @@ export function Overview() {
   );
 }
 
-function Measure({ of, ...given }: { title: string; hint?: string; of: Plotted; show: (value: number) => string; children?: ComponentChildren }) {
+function Measure({ of, ...given }: { title: string; hint?: string; of: Plotted; isBytes?: boolean; show: (value: number) => string; children?: ComponentChildren }) {
   return <Plot {...given} values={pulse.value.values[of]} size={LOOKS} everyMs={EVERY_MS} />;
 }
 

@@ -10,6 +10,7 @@ interface Given {
   readonly values: readonly number[];
   /** So many values fit into it. */
   readonly size: number;
+  readonly isBytes?: boolean | undefined;
   /** How far apart they are. */
   readonly everyMs: number;
   readonly show: (value: number) => string;
@@ -17,9 +18,10 @@ interface Given {
 }
 
 /** With the pointer over it, it tells what was then. `children` say more below. */
-export function Plot({ title, hint, values, size, everyMs, show, children }: Given) {
+export function Plot({ title, hint, values, size, isBytes, everyMs, show, children }: Given) {
   const over = useSignal<number | null>(null);
-  const points = plotPoints(values, size);
+  const top = plotTop(values, isBytes);
+  const points = plotPoints(values, size, top);
   const at = over.value === null ? -1 : points.findIndex(([x]) => x >= over.value! - 0.5 / size);
   const value = at >= 0 ? values[at] : values.at(-1);
   const line = points.map(([x, y]) => `${(x * 100).toFixed(2)},${(y * 40).toFixed(2)}`).join(" ");
@@ -40,7 +42,7 @@ export function Plot({ title, hint, values, size, everyMs, show, children }: Giv
           {points.length > 1 && <polyline points={line} />}
           {at >= 0 && <line x1={points[at]![0] * 100} x2={points[at]![0] * 100} y1="0" y2="40" />}
         </svg>
-        <span class="top">{values.length > 1 ? show(plotTop(values)) : ""}</span>
+        <span class="top">{values.some(Boolean) ? show(top) : ""}</span>
       </div>
       {children && <div class="below">{children}</div>}
     </figure>

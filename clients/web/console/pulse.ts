@@ -6,8 +6,8 @@ import { poll } from "./polling.js";
 import { growth, Series } from "./rates.js";
 
 export const EVERY_MS = 2_000;
-/** So many looks are remembered: four minutes. */
-export const LOOKS = 120;
+/** So many looks are remembered: two minutes. */
+export const LOOKS = 60;
 
 const PLOTTED = ["records", "deliveries", "commits", "commit", "publish", "lag", "store", "in", "out"] as const;
 export type Plotted = (typeof PLOTTED)[number];

@@ -52,16 +52,16 @@ export class Series {
 }
 
 /** The points of a plot that is 1 wide and 1 high, the newest value at the right edge; 0 is at the bottom. */
-export function plotPoints(values: readonly number[], size: number): [x: number, y: number][] {
-  const top = plotTop(values);
+export function plotPoints(values: readonly number[], size: number, top: number): [x: number, y: number][] {
   const start = size - values.length;
   return values.map((value, index) => [(start + index) / (size - 1), 1 - value / top]);
 }
 
-/** A round number that no value exceeds. */
-export function plotTop(values: readonly number[]): number {
+/** A round number that no value exceeds; of bytes, so many KiB, MiB and so on. 1, where there is nothing but 0. */
+export function plotTop(values: readonly number[], isBytes = false): number {
   const most = Math.max(...values, 0);
   if (most === 0) return 1;
-  const step = 10 ** Math.floor(Math.log10(most));
+  const unit = isBytes ? 1_024 ** Math.max(Math.floor(Math.log2(most) / 10), 0) : 1;
+  const step = unit * 10 ** Math.floor(Math.log10(most / unit));
   return [1, 2, 5, 10].map((factor) => factor * step).find((top) => top >= most)!;
 }

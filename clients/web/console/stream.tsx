@@ -22,7 +22,7 @@ export function Stream({ follower }: { follower: Follower }) {
   const items = filter.value ? follower.items.value.filter((item) => says(item, filter.value)) : follower.items.value;
   follower.isLooking = !isAtEnd.value;
 
-  const toEnd = () => (list.current!.scrollTop = list.current!.scrollHeight);
+  const toEnd = () => list.current?.scrollTo(0, list.current.scrollHeight);
   useLayoutEffect(() => {
     if (isAtEnd.value) toEnd();
   }, [items, isAtEnd.value]);
