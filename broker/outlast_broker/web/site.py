@@ -19,6 +19,7 @@ from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
 from .visit import Streaming, Visit, bearer_of
+from .shared_door import SharedDoor
 from .websocket_door import WebSocketDoor
 
 logger = logs.logger("outlast.web")
@@ -167,7 +168,8 @@ class Site:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
         token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
-        door = WebSocketDoor(self._engine, self._entered, self._left, token)
+        kind = SharedDoor if upgrade.chosen(request.headers) == upgrade.SHARED else WebSocketDoor
+        door = kind(self._engine, self._entered, self._left, token)
         cast(HttpConnection, request.protocol).become(door, said)
         return Switched()
 
