@@ -15,6 +15,7 @@ from . import (
     attendance,
     claiming,
     clock,
+    compacting,
     ephemeral,
     greeting,
     history,
@@ -317,14 +318,14 @@ class ClientConnection:
         self.subscriptions.pop(channel.number, None)
 
     def refuse(self, request: int, error: ProtocolError) -> None:
-        self.engine.counters.refused += 1
+        self.engine.counters.refuse(error.code)
         self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
         if error.fatal:
             self._hang_up()
 
     def fail(self, error: ProtocolError) -> None:
         self.log.info("refused", code=error.code.name.lower(), error=error.message)
-        self.engine.counters.refused += 1
+        self.engine.counters.refuse(error.code)
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
 
@@ -378,7 +379,7 @@ class ClientConnection:
         try:
             self.engine.publish(self, channel, frame)
         except ProtocolError as error:
-            self.engine.counters.refused += 1
+            self.engine.counters.refuse(error.code)
             # What the refusal reveals (the last offset, a token) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
             if error.code is ErrorCode.FENCED:
@@ -484,6 +485,7 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Delete: administration.delete,
     f.Truncate: administration.truncate,
     f.Configure: administration.configure,
+    f.Compact: compacting.compact,
     f.Ack: receipts.ack,
     f.Await: receipts.await_cursor,
     f.Cursors: receipts.cursors,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from outlast_protocol import ErrorCode
+
 # What each counts, in words for an operator: docs/metrics.md has these rows, `/metrics` these lines.
 COUNTED = {
     "bytes_in": "Bytes of frames read from clients.",
@@ -24,11 +28,15 @@ COUNTED = {
 
 
 class Counters:
-    __slots__ = tuple(COUNTED)
+    """`errors` are those of `refused` by their code, `responses` answers to HTTP requests by their status."""
+
+    __slots__ = (*COUNTED, "errors", "responses")
 
     def __init__(self) -> None:
-        for name in self.__slots__:
+        for name in COUNTED:
             setattr(self, name, 0)
+        self.errors = dict.fromkeys(ErrorCode, 0)
+        self.responses: Counter[int] = Counter()
 
     bytes_in: int
     bytes_out: int
@@ -47,5 +55,6 @@ class Counters:
     resyncs: int
     unauthorized: int
 
-    def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in self.__slots__}
+    def refuse(self, code: ErrorCode) -> None:
+        self.refused += 1
+        self.errors[code] += 1

@@ -46,8 +46,8 @@ class Crowd:
 
     @property
     def waiting_bytes(self) -> int:
-        """Written, and not taken by the sockets."""
-        return sum(connection.waiting_bytes for connection in self._present.values())
+        """What waits for sockets that are full."""
+        return sum(connection.waiting_bytes for connection in self._present.values() if connection.clogged)
 
     def page(self, after: int, count: int) -> Iterable[ClientConnection]:
         """Those who came after the one with the id `after`."""

@@ -171,6 +171,7 @@ class Feeder:
         """Promise 7: what fails its checksum is never served, and never skipped in silence."""
         reader.connection.log.error(code.name.lower(), channel=reader.channel.name, error=str(error))
         self._counters.damaged += code is ErrorCode.DAMAGED
+        self._counters.refuse(code)
         reader.end()
         reader.connection.ended(reader.channel)
         reader.connection.send(encode(Error(0, code, str(error), {"number": reader.channel.number})))

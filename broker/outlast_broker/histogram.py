@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Each is about 1.4 of the one before, so that a quantile is read off to within a fifth or so.
 MICROSECONDS = (
@@ -36,6 +36,15 @@ class Histogram:
     def observe(self, value: int, times: int = 1) -> None:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
+
+    def observe_since(self, now: int, began: Iterable[int], times: Iterable[int]) -> None:
+        """Many at once: `now` less each of `began`, so many times each."""
+        bounds, counts, total = self.bounds, self.counts, self.total
+        for since, count in zip(began, times, strict=True):
+            value = now - since
+            counts[bisect_left(bounds, value)] += count
+            total += value * count
+        self.total = total
 
     def tick(self, now_ms: int) -> None:
         """Once a second or so: what is older than the spans is not recent any more."""

@@ -18,6 +18,14 @@ def test_what_is_observed_is_counted_at_the_first_bound_that_holds_it() -> None:
     assert histogram.total == 0 + 10 + 11 + 20 + 40 + 41 + 1_000 + 5 * 15
 
 
+def test_many_at_once_are_as_one_after_the_other() -> None:
+    one, other = Histogram(BOUNDS), Histogram(BOUNDS)
+    one.observe_since(1_000, [995, 970, 0], [1, 4, 2])
+    for value, times in ((5, 1), (30, 4), (1_000, 2)):
+        other.observe(value, times)
+    assert (one.counts, one.total) == (other.counts, other.total)
+
+
 def test_of_nothing_nothing_is_said() -> None:
     assert Histogram(BOUNDS).recent(0.99) == 0
 

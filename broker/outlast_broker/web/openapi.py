@@ -132,10 +132,16 @@ VERBS: dict[str, tuple[str, int, Schema, Schema]] = {
                          _object("connections more", connections=_array(_named("Connection")), more=FLAG), {}),
     "open_websocket": ("The native protocol over WebSocket (PROTOCOL.md 3.6).", 101, {}, {}),
     "get_openapi": ("This document.", 200, {"type": "object"}, {}),
+    "get_metrics": ("Metrics for Prometheus, or in OpenMetrics if that is accepted.", 200, TEXT, {}),
     "get_livez": ("Whether the broker lives.", 200, TEXT, {}),
     "get_readyz": ("Whether it takes work.", 200, TEXT, {}),
 }  # fmt: skip
-_TEXT_ANSWERS = {"stream_events": "text/event-stream", "get_livez": "text/plain", "get_readyz": "text/plain"}
+_TEXT_ANSWERS = {
+    "stream_events": "text/event-stream",
+    "get_metrics": "text/plain",
+    "get_livez": "text/plain",
+    "get_readyz": "text/plain",
+}
 _ONCE = ("publish", "change_state")
 
 

@@ -48,6 +48,7 @@ ROUTES = (
     Route("GET", "/v1/connections", "list_connections", PAGED),
     Route("GET", "/v1/ws", "open_websocket"),
     Route("GET", "/v1/openapi.json", "get_openapi"),
+    Route("GET", "/metrics", "get_metrics"),
     Route("GET", "/livez", "get_livez"),
     Route("GET", "/readyz", "get_readyz", ("verbose",)),
 )  # fmt: skip

@@ -14,12 +14,12 @@ from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
 from ..trace import TRACEPARENT, trace_id
-from . import console, events, health, openapi, publishing, reading, upgrade
+from . import console, events, health, openapi, publishing, reading, scraping, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
-from .visit import Streaming, Visit, bearer_of
 from .shared_door import SharedDoor
+from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
 logger = logs.logger("outlast.web")
@@ -54,6 +54,7 @@ VERBS: dict[str, Verb] = {
     "get_status": reading.get_status,
     "list_connections": reading.list_connections,
     "get_openapi": openapi.get_openapi,
+    "get_metrics": scraping.get_metrics,
     "get_livez": health.get_livez,
     "get_readyz": health.get_readyz,
     "get_console": console.get_console,
@@ -73,7 +74,7 @@ class Site:
         self._engine = engine
         self._entered = entered
         self._left = left
-        self._origins = Origins(engine.config.allow_origins)
+        self.origins = Origins(engine.config.allow_origins)
         self._streams: set[Streaming] = set()
         self._answering: set[web.RequestHandler] = set()
         # Whoever goes away takes the verb that works for it along.
@@ -137,13 +138,14 @@ class Site:
             response.headers.extend({name: said for name, said in headers.items() if name not in response.headers})
         if self._engine.leaving:
             response.force_close()
+        self._engine.counters.responses[response.status] += 1
         return response
 
     def _admit(self, request: web.BaseRequest) -> dict[str, str]:
         """Raises Problem for a browser that is not let in; returns what others are told (CORS)."""
         origin = request.headers.get("Origin")
-        self._origins.check(origin, request.headers.get("Host", ""), is_loopback(request.protocol.sockname))
-        if origin is None or not self._origins.names(origin):
+        self.origins.check(origin, request.headers.get("Host", ""), is_loopback(request.protocol.sockname))
+        if origin is None or not self.origins.names(origin):
             return {}
         return {
             "Access-Control-Allow-Origin": origin,
