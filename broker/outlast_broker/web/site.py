@@ -18,6 +18,7 @@ from . import console, events, health, openapi, publishing, reading, scraping, u
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
+from .shared_door import SharedDoor
 from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
@@ -169,7 +170,8 @@ class Site:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
         token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
-        door = WebSocketDoor(self._engine, self._entered, self._left, token)
+        kind = SharedDoor if upgrade.chosen(request.headers) == upgrade.SHARED else WebSocketDoor
+        door = kind(self._engine, self._entered, self._left, token)
         cast(HttpConnection, request.protocol).become(door, said)
         return Switched()
 
