@@ -53,6 +53,9 @@ class CountingWire:
         self.writes += 1
         self.bytes += len(data)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from outlast_protocol.limits import CHANNELS_MAX
 
+from .limits import Limits
 from .retention import Retention
 from .tls import TlsFiles
 
@@ -36,6 +37,7 @@ class Config:
     map_bytes: int = 16 << 30
     channels_per_connection: int = CHANNELS_MAX
     hello_timeout_ms: int = 5_000
+    limits: Limits = field(default_factory=Limits)
     tls: TlsFiles = field(default_factory=TlsFiles)
     # Within so long a handshake of TLS is done; HELLO, or the head of a request, has its time after it.
     handshake_timeout_ms: int = 10_000

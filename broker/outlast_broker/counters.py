@@ -5,8 +5,9 @@ from __future__ import annotations
 
 class Counters:
     __slots__ = (
-        "bytes_in", "bytes_out", "commits", "connections_opened", "damaged", "deliveries", "duplicates",
-        "ephemeral_dropped", "ephemeral_sent", "handshakes_failed", "records_in", "refused", "resyncs",
+        "bytes_in", "bytes_out", "commits", "connections_opened", "crowded_out", "damaged", "deliveries",
+        "descriptors_short", "duplicates", "ephemeral_dropped", "ephemeral_sent", "handshakes_failed", "overloaded",
+        "paced", "records_in", "refused", "resyncs",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -17,12 +18,16 @@ class Counters:
     bytes_out: int
     commits: int
     connections_opened: int
+    crowded_out: int
     damaged: int
     deliveries: int
+    descriptors_short: int
     duplicates: int
     ephemeral_dropped: int
     ephemeral_sent: int
     handshakes_failed: int
+    overloaded: int
+    paced: int
     records_in: int
     refused: int
     resyncs: int

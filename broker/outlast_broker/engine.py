@@ -20,12 +20,14 @@ from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, de
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, retention
+from .admission import Admission
 from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
 from .cursor import Cursors
 from .damage import Damaged
+from .debts import Debts
 from .feeder import Feeder
 from .fold import still
 from .folding import Folding
@@ -76,6 +78,8 @@ class Engine:
         self.config = config
         self.log = log
         self.counters = Counters()
+        self.admission = Admission(config.limits)
+        self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
         self.outbox = Outbox()
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
@@ -495,6 +499,12 @@ class Engine:
         """Fail-stop: whether the group reached the disk is unknown, and LMDB would let the next commit pass."""
         self.refusal = ProtocolError(ErrorCode.INTERNAL, "the store failed")
         self._failed(error)
+
+    def relieve(self) -> None:
+        """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
+        for connection in self.debts.biggest() if self.debts.is_over else ():
+            self.counters.overloaded += 1
+            connection.cut_off(self.debts.total)
 
     # --- looking after things -----------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ def hello(connection: ClientConnection, frame: f.Hello) -> None:
         return  # what came with it breaks the rules: that is the answer
     try:
         client_id, producer = _checked(frame)
+        if connection.peer is not None:
+            connection.engine.admission.greet(connection.peer, client_id.encode(), clock.steady_ms())
     except ProtocolError as error:
         connection.fail(error)
         return

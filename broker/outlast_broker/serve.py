@@ -11,6 +11,7 @@ import uvloop
 from .address import Address
 from .config import Config
 from .damage import Damaged
+from .descriptors import raise_limit
 from .folder import FolderInUse
 from .lmdb_log import StoreError, WrongFormat
 from .server import Server, StoreFailed
@@ -24,6 +25,7 @@ EXIT_STORE_FAILED = os.EX_IOERR
 
 def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> int:
     """Runs a broker until it is stopped; returns the process's exit code and says on stderr what went wrong."""
+    raise_limit()
     try:
         uvloop.run(Server(config, ready).run())
     except FolderInUse as error:

@@ -13,11 +13,13 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock
+from . import clock, descriptors
 from .address import Address, TcpAddress, UnixAddress, parse_address
+from .admission import Peer
 from .config import Config
 from .connection import ClientConnection
 from .counters import Counters
@@ -25,8 +27,10 @@ from .damage import Damaged
 from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
-from .front_door import Arrival, FrontDoor
+from .front_door import FrontDoor
+from .limits import fitting
 from .lmdb_log import LmdbLog
+from .lobby import Lobby
 from .log import Log
 from .memory_log import MemoryLog
 from .tls import Tls
@@ -40,6 +44,7 @@ TICK_S = 1.0
 HEARTBEAT_TICKS = 2
 FULL_COLLECTION_TICKS = 600
 READ_ONLY_RETRY_MS = 5_000
+DESCRIPTORS_SAY_MS = 60_000
 
 
 class StoreFailed(Exception):
@@ -50,14 +55,15 @@ class Server:
     """One broker. `run` returns after a graceful stop and raises TlsError, StoreFailed, Damaged or OSError."""
 
     def __init__(self, config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> None:
-        self._config = config
+        self._config = config = replace(config, limits=fitting(config.limits, descriptors.limit()))
         self._ready = ready
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
-        self._arrivals: set[Arrival] = set()
+        self._lobby = Lobby(config.limits.arrivals, self._crowded_out)
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
+        self._descriptors_said_ms = -DESCRIPTORS_SAY_MS
         self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
@@ -139,17 +145,21 @@ class Server:
 
     def _door(self) -> FrontDoor:
         assert self._site is not None, "the store is opened before anybody is let in"
-        return FrontDoor(self._native_door, self._site.door, self._arrivals, self._config.hello_timeout_ms)
+        admission = self._engine.admission
+        return FrontDoor(self._native_door, self._site.door, self._lobby, admission, self._config.hello_timeout_ms)
 
     def _tls_door(self) -> TlsDoor:
         assert self.tls is not None, "an address with TLS has a certificate"
-        return TlsDoor(self.tls, self._door, self._arrivals, self._config.handshake_timeout_ms, self._tls_failed)
+        return TlsDoor(self.tls, self._door, self._lobby, self._config.handshake_timeout_ms, self._tls_failed)
+
+    def _crowded_out(self) -> None:
+        self._engine.counters.crowded_out += 1
 
     def _tls_failed(self) -> None:
         self._engine.counters.handshakes_failed += 1
 
-    def _native_door(self) -> NativeDoor:
-        return NativeDoor(self._engine, self._connections.add, self._connections.discard)
+    def _native_door(self, peer: Peer) -> NativeDoor:
+        return NativeDoor(self._engine, peer, self._connections.add, self._connections.discard)
 
     # --- once a second ------------------------------------------------------------------------------------
 
@@ -163,11 +173,33 @@ class Server:
         for connection in list(self._connections):
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
-        for arrival in list(self._arrivals):
+        for arrival in self._lobby:
             arrival.tick(now_ms)
+        self._engine.admission.tick(now_ms)
+        self._relieve()
+        self._watch_descriptors(now_ms)
         self._watch_disk()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
+
+    def _relieve(self) -> None:
+        """What waits for HTTP is counted once a second."""
+        assert self._site is not None
+        debts, site = self._engine.debts, self._site
+        debts.others = site.waiting_bytes
+        if debts.is_over:
+            self._engine.counters.overloaded += site.abort_biggest(debts.over_bytes)
+            debts.others = 0
+            self._engine.relieve()
+
+    def _watch_descriptors(self, now_ms: int) -> None:
+        """The connections that are allowed leave some; but others may take them, and then the kernel lets nobody in."""
+        if not descriptors.are_used_up():
+            return
+        self._engine.counters.descriptors_short += 1
+        if now_ms - self._descriptors_said_ms >= DESCRIPTORS_SAY_MS:
+            self._descriptors_said_ms = now_ms
+            logger.error("no file descriptor is left of %d: nobody is let in until one is free", descriptors.limit())
 
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
@@ -230,7 +262,7 @@ class Server:
 
     def _close_others(self) -> None:
         """Those who never said what they want, and HTTP."""
-        for arrival in list(self._arrivals):
+        for arrival in self._lobby:
             arrival.close()
         if self._site is not None:
             self._site.leave()
@@ -251,7 +283,7 @@ class Server:
         gc.enable()
         for server in self._servers:
             server.close()
-        for arrival in list(self._arrivals):
+        for arrival in self._lobby:
             arrival.close()
         self._abort_all()
         for path in self._socket_files:

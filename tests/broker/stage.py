@@ -132,6 +132,9 @@ class Wire:
         self.closed = True
         self.arrived.set()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

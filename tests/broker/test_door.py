@@ -42,7 +42,7 @@ class Visit:
     def __init__(self, stage: Stage, sock: socket.socket) -> None:
         self.inside: set[ClientConnection] = set()
         self.transport = Transport(sock)
-        self.door = NativeDoor(stage.engine, self.inside.add, self.inside.discard)
+        self.door = NativeDoor(stage.engine, stage.engine.admission.enter("", 0), self.inside.add, self.inside.discard)
         stage.call(lambda: self.door.connection_made(self.transport))
 
 

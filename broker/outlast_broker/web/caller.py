@@ -110,6 +110,9 @@ class Caller:
                 each.set_exception(ProtocolError(ErrorCode.INTERNAL, "the broker did not answer"))
                 each.exception()  # it may be that nobody asks for it
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

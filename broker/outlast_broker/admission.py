@@ -1,0 +1,159 @@
+"""Who is let in: connections and what comes over them, counted by address and by client. Pure; times are steady.
+
+A socket's other end is a `Peer` from when it has said what it speaks until it is gone.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import TypeVar
+
+from outlast_protocol import ErrorCode, ProtocolError
+
+from .bucket import Bucket, Meter, Rates
+from .limits import Limits
+
+K = TypeVar("K")
+# Who finds everything taken comes back after so long: others will have left.
+RETRY_MS = 5_000
+# Whoever has one address of IPv6 has all that share so many bits with it.
+IPV6_BITS = 64
+
+
+class Crowd:
+    """The connections of one address or one client, and what they may send together."""
+
+    __slots__ = ("connections", "connects", "meter")
+
+    def __init__(self, rates: Rates, connects_per_s: int, now_ms: int) -> None:
+        self.connections = 0
+        self.meter = Meter(rates, now_ms) if any(rates) else None
+        self.connects = Bucket(connects_per_s, now_ms) if connects_per_s else None
+
+    def is_forgettable(self, now_ms: int) -> bool:
+        """Nobody is there, and nothing is owed that coming back would wipe out."""
+        paid = (self.meter is None or self.meter.is_full(now_ms)) and (
+            self.connects is None or self.connects.is_full(now_ms)
+        )
+        return paid and not self.connections
+
+
+class Peer:
+    """`meters` say how fast it may be read."""
+
+    __slots__ = ("_admission", "_client", "address", "meters")
+
+    def __init__(self, admission: Admission, address: Crowd | None, meters: tuple[Meter, ...]) -> None:
+        self._admission = admission
+        self._client: Crowd | None = None
+        self.address = address
+        self.meters = meters
+
+    def is_client(self, client: Crowd) -> None:
+        self._client = client
+        client.connections += 1
+        if client.meter is not None:
+            self.meters += (client.meter,)
+
+    def leave(self) -> None:
+        """The socket is gone."""
+        self._admission.connections -= 1
+        for crowd in (self.address, self._client):
+            if crowd is not None:
+                crowd.connections -= 1
+
+
+class Admission:
+    """`limits` may be replaced at any time: they hold for those who come from then on."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.connections = 0
+        self._addresses: dict[str, Crowd] = {}
+        self._clients: dict[bytes, Crowd] = {}
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    def enter(self, address: str, now_ms: int) -> Peer:
+        """Raises ProtocolError when there is no room for one more. `address` "": of this machine, and not counted."""
+        limits = self.limits
+        crowd = self._crowd_at(address, now_ms) if address else None
+        _check_room("connections", self.connections, limits.connections)
+        if crowd is not None:
+            _check_room("connections_per_address", crowd.connections, limits.connections_per_address)
+            if crowd.connects is not None and (wait_ms := crowd.connects.take(1, now_ms)):
+                raise _too_fast("address_connects_per_s", wait_ms)
+            crowd.connections += 1
+        self.connections += 1
+        own = Meter(limits.of_connection, now_ms) if any(limits.of_connection) else None
+        shared = None if crowd is None else crowd.meter
+        return Peer(self, crowd, tuple(meter for meter in (own, shared) if meter is not None))
+
+    def greet(self, peer: Peer, client: bytes, now_ms: int) -> None:
+        """The peer has said who it is. Raises ProtocolError when there are too many of it."""
+        crowd = self._crowd_of(client, now_ms)
+        _check_room("connections_per_client", crowd.connections, self.limits.connections_per_client)
+        peer.is_client(crowd)
+
+    # --- requests without a connection of their own -------------------------------------------------------
+
+    def request(self, peer: Peer, client: bytes, came: Rates, now_ms: int) -> None:
+        """For HTTP, where reading later would not be understood. Raises ProtocolError while something is owed."""
+        meter = self._crowd_of(client, now_ms).meter if any(self.limits.of_client) else None
+        meters = peer.meters if meter is None else (*peer.meters, meter)
+        if wait_ms := max((each.wait_ms(now_ms) for each in meters), default=0):
+            raise _too_fast("requests", wait_ms)
+        for each in meters:
+            each.take(came, now_ms)
+
+    # --- looking after things -----------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Forgets whom nothing is known of any more."""
+        _forget(self._addresses, now_ms)
+        _forget(self._clients, now_ms)
+
+    def _crowd_at(self, address: str, now_ms: int) -> Crowd:
+        crowd = self._addresses.get(address)
+        if crowd is None:
+            limits = self.limits
+            crowd = self._addresses[address] = Crowd(limits.of_address, limits.address_connects_per_s, now_ms)
+        return crowd
+
+    def _crowd_of(self, client: bytes, now_ms: int) -> Crowd:
+        crowd = self._clients.get(client)
+        if crowd is None:
+            crowd = self._clients[client] = Crowd(self.limits.of_client, 0, now_ms)
+        return crowd
+
+
+def address_of(name: object) -> str:
+    """Whom to count a socket for, by its other end's name; "": nobody, for it comes from this machine.
+
+    What stands in front of the broker here, a proxy or a tunnel, has all its users come from one address.
+    """
+    if not isinstance(name, tuple):
+        return ""
+    address = ip_address(name[0].partition("%")[0])
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            shared = int(address) >> (128 - IPV6_BITS) << (128 - IPV6_BITS)
+            return "" if address.is_loopback else str(IPv6Address(shared))
+        address = address.ipv4_mapped
+    return "" if address.is_loopback else str(address)
+
+
+def _forget(crowds: dict[K, Crowd], now_ms: int) -> None:
+    for key in [key for key, crowd in crowds.items() if crowd.is_forgettable(now_ms)]:
+        del crowds[key]
+
+
+def _check_room(limit: str, count: int, most: int) -> None:
+    if most and count >= most:
+        text = f"{count} are connected, allowed are {most}"
+        raise ProtocolError(ErrorCode.OVERLOADED, text, limit=limit, retry_after_ms=RETRY_MS)
+
+
+def _too_fast(limit: str, wait_ms: int) -> ProtocolError:
+    text = f"more came than is taken in this time; it goes on in {wait_ms} ms"
+    return ProtocolError(ErrorCode.RATE_LIMITED, text, limit=limit, retry_after_ms=wait_ms)
