@@ -19,8 +19,7 @@ from ..lane import Lane
 from ..link import Load, LoadFailed, Reader, Writer
 from ..plan import Plan
 from ..server import Server
-from .peers import folder as peers_folder
-from .peers import node_module
+from .peers import folder as peers_folder, node_module
 
 _HEAD = b"%s /v1/stream/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
 _LIVE = b"GET /v1/stream/%s?offset=%s&live=sse HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"

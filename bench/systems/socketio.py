@@ -18,8 +18,7 @@ from ..lane import Feed, Lane
 from ..link import Link, Load, LoadFailed, Reader, Writer
 from ..plan import Plan
 from ..server import Server
-from .peers import folder as peers_folder
-from .peers import node_module
+from .peers import folder as peers_folder, node_module
 
 _UPGRADE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 
 
@@ -42,3 +43,13 @@ def parse_address(text: str) -> Address:
     if match is None or int(match["port"]) > 65_535:
         raise ValueError(f"{text!r} is no address to listen on: use HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH")
     return TcpAddress(match["v6"] or match["host"], int(match["port"]), tls)
+
+
+def is_private(address: Address) -> bool:
+    """Only this machine can reach it."""
+    if isinstance(address, UnixAddress) or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return False

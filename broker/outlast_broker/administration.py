@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from outlast_protocol import ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 
 from .channel import Channel
 from .retention import RETENTION_KEYS
@@ -25,7 +25,7 @@ def info(connection: ClientConnection, frame: f.Info) -> None:
 
 
 def _describe(connection: ClientConnection, channel: Channel) -> dict[str, Any]:
-    rule = channel.retention(connection.engine.config.retention)
+    rule = connection.engine.rules.of(channel)
     return _summary(channel) | {
         "number": channel.number,
         "created_ms": channel.created_ms,
@@ -53,10 +53,27 @@ def list(connection: ClientConnection, frame: f.List) -> None:
 
 def _list(connection: ClientConnection, frame: f.List) -> None:
     """As many rows as were asked for and fit a REPLY."""
-    names = connection.engine.log.names(frame.prefix, frame.after, min(frame.limit, LIST_ROWS_MAX) + 1)
-    channels = [connection.engine.hub.by_number(number) for _, number in names[:LIST_ROWS_MAX][: frame.limit]]
+    count = min(frame.limit, LIST_ROWS_MAX)
+    names = _names(connection, frame, count + 1)
+    channels = [connection.engine.hub.by_number(number) for _, number in names[:count]]
     rows = [_summary(channel) for channel in channels if channel is not None]
     connection.reply(frame.request, {"channels": rows, "more": len(names) > len(channels)})
+
+
+def _names(connection: ClientConnection, frame: f.List, count: int) -> Sequence[tuple[str, int]]:
+    """The first names that the client has any right to, and their numbers; what it may not see costs nothing."""
+    log = connection.engine.log
+    exact, prefixes = connection.identity.capabilities.beginnings(frame.prefix)
+    found: set[tuple[str, int]] = set()
+    for prefix in prefixes:
+        found.update(log.names(prefix, frame.after, count - len(found)))
+        if len(found) == count:
+            break
+    after = (frame.after or "").encode()
+    for name in exact:
+        if name.encode() > after and (number := log.find(name)) is not None:
+            found.add((name, number))
+    return sorted(found, key=lambda row: row[0].encode())[:count]
 
 
 def delete(connection: ClientConnection, frame: f.Delete) -> None:
@@ -87,7 +104,7 @@ def configure(connection: ClientConnection, frame: f.Configure) -> None:
         raise ProtocolError(ErrorCode.BAD_BODY, "a bound of retention is below 2^63; 0 is none")
     own = channel.own_retention | frame.retention
     connection.engine.configure(channel, {key: value for key, value in own.items() if value is not None})
-    rule = channel.retention(connection.engine.config.retention)
+    rule = connection.engine.rules.of(channel)
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"retention": rule.as_dict()}))
 
 

@@ -97,14 +97,10 @@ class Admission:
 
     # --- requests without a connection of their own -------------------------------------------------------
 
-    def request(self, peer: Peer, client: bytes, came: Rates, now_ms: int) -> None:
-        """For HTTP, where reading later would not be understood. Raises ProtocolError while something is owed."""
-        meter = self._crowd_of(client, now_ms).meter if any(self.limits.of_client) else None
-        meters = peer.meters if meter is None else (*peer.meters, meter)
-        if wait_ms := max((each.wait_ms(now_ms) for each in meters), default=0):
-            raise _too_fast("requests", wait_ms)
-        for each in meters:
-            each.take(came, now_ms)
+    def request(self, client: bytes, came: Rates, now_ms: int) -> None:
+        """As the function `request`, for a client."""
+        if any(self.limits.of_client) and (meter := self._crowd_of(client, now_ms).meter) is not None:
+            request((meter,), came, now_ms)
 
     # --- looking after things -----------------------------------------------------------------------------
 
@@ -125,6 +121,14 @@ class Admission:
         if crowd is None:
             crowd = self._clients[client] = Crowd(self.limits.of_client, 0, now_ms)
         return crowd
+
+
+def request(meters: tuple[Meter, ...], came: Rates, now_ms: int) -> None:
+    """Of HTTP, where reading later would not be understood. Raises ProtocolError while something is owed."""
+    if wait_ms := max((each.wait_ms(now_ms) for each in meters), default=0):
+        raise _too_fast("requests", wait_ms)
+    for each in meters:
+        each.take(came, now_ms)
 
 
 def address_of(name: object) -> str:

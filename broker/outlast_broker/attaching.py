@@ -5,8 +5,7 @@ from __future__ import annotations
 from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
-from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
 from . import attendance, clock, folded, subscribing
 from .channel import Channel

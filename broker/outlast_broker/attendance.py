@@ -11,8 +11,7 @@ from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from outlast_protocol import Encoding, ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import Encoding, ErrorCode, ProtocolError, frames as f, limits
 
 from . import clock
 from .channel import Channel

@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
-from outlast_protocol import Encoding, ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import Encoding, ErrorCode, ProtocolError, frames as f, limits
 
 from . import clock
 from .channel import Channel

@@ -1,4 +1,7 @@
-"""What an operator can decide, in one frozen place. Names say their unit."""
+"""What an operator can decide, in one frozen place. Names say their unit; each says what it is for, once for all.
+
+A part of the broker that has several options keeps them in a frozen dataclass beside its code and has a field here.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,66 @@ from pathlib import Path
 
 from outlast_protocol.limits import CHANNELS_MAX
 
+from .address import parse_address
+from .auth.settings import AuthSettings
 from .limits import Limits
+from .option import inlined, option
 from .retention import Retention
+from .rules import Rule
 from .tls import TlsFiles
+from .web.origins import check_origin
 
 MIB = 1 << 20
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`listen` holds HOST:PORT, tls:HOST:PORT and unix:PATH addresses. `data` None keeps everything in memory."""
+    """`data` None keeps everything in memory."""
 
-    listen: tuple[str, ...] = ("127.0.0.1:6180",)
-    data: Path | None = Path("outlast-data")
-    retention: Retention = field(default_factory=Retention)
-    # A reader whose socket holds more than this falls behind and is served from the log instead.
-    reader_buffer_bytes: int = MIB
-    # Publishers are not read from while more than this waits for the disk.
-    commit_backlog_bytes: int = 16 * MIB
-    # The journal is moved into chunks when it has grown by this much, or is this old.
-    journal_bytes: int = 32 * MIB
-    journal_age_ms: int = 30_000
-    # Below this much free disk publishing stops; reading, trimming and deleting go on.
-    disk_reserve_bytes: int = 256 * MIB
-    # A message is folded in the store once it has been closed for so long.
-    fold_after_ms: int = 60_000
-    # What open messages hold is kept in memory up to this, all channels together; the rest is read from the log.
-    contents_bytes: int = 64 * MIB
-    map_bytes: int = 16 << 30
-    channels_per_connection: int = CHANNELS_MAX
-    hello_timeout_ms: int = 5_000
-    limits: Limits = field(default_factory=Limits)
+    listen: tuple[str, ...] = option(
+        ("127.0.0.1:6180",), "HOST:PORT or [IPV6]:PORT, with tls: in front for TLS, or unix:PATH; may be several. "
+        "Port 0 takes a free one.",
+        check=parse_address,
+    )  # fmt: skip
+    data: Path | None = option(Path("outlast-data"), "The data folder. It is made if it is not there.")
+    retention: Retention = inlined(Retention)
+    rules: tuple[Rule, ...] = field(default=())
+    allow_origins: tuple[str, ...] = option(
+        (), "Lets pages of this origin come here out of a browser, as https://app.example.org, or * for all; "
+        "may be several.", name="allow_origin", check=check_origin, live=True,
+    )  # fmt: skip
     tls: TlsFiles = field(default_factory=TlsFiles)
-    # Within so long a handshake of TLS is done; HELLO, or the head of a request, has its time after it.
-    handshake_timeout_ms: int = 10_000
-    drain_ms: int = 5_000
-    come_back_ms: int = 500
-    # Of whose pages browsers may come here, beside the broker's own: origins, or "*" for all.
-    allow_origins: tuple[str, ...] = ()
-    console: bool = True
+    limits: Limits = field(default_factory=Limits)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    insecure_no_auth: bool = option(False, "Lets it listen where other machines can reach it.")
+    reader_buffer_bytes: int = option(
+        MIB, "What may wait for one connection's socket; beyond it, its readers are served from the log.", live=True
+    )
+    commit_backlog_bytes: int = option(
+        16 * MIB, "What may wait for the disk; beyond it, publishers are not read from.", live=True
+    )
+    journal_bytes: int = option(
+        32 * MIB, "The journal moves into the channels' chunks when it has grown by so much ...", name="journal_size"
+    )
+    journal_age_ms: int = option(30_000, "... or is so old.")
+    disk_reserve_bytes: int = option(256 * MIB, "With less free disk the broker is read-only.", live=True)
+    fold_after_ms: int = option(60_000, "A growing message becomes one record once it was closed for so long.")
+    contents_bytes: int = option(
+        64 * MIB, "What open messages hold is kept in memory up to this.", name="contents_size"
+    )
+    map_bytes: int = option(
+        16 << 30, "Address space set aside for the store at the start. It is doubled when the store outgrows it.",
+        name="map_size",
+    )  # fmt: skip
+    channels_per_connection: int = option(
+        CHANNELS_MAX, "How many channels one connection may open.", least=1, live=True
+    )
+    hello_timeout_ms: int = option(5_000, "How long a new connection may stay silent.", live=True)
+    handshake_timeout_ms: int = option(10_000, "How long a TLS handshake may take.", live=True)
+    drain_ms: int = option(
+        5_000, "How long a stop waits for readers to take what is theirs.", name="drain_time", live=True
+    )
+    come_back_ms: int = option(500, "When clients are told to come back after a stop.", name="come_back", live=True)
+    console: bool = option(True, "Serves the console, the page for people, at /.")
+    log_level: str = option("warning", "What is logged, on standard error.", one_of=LOG_LEVELS, live=True)

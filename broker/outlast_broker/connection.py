@@ -7,8 +7,7 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State
-from outlast_protocol import frames as f
+from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, State, frames as f
 from outlast_protocol.heartbeat import Beat, beat
 
 from . import (
@@ -22,10 +21,12 @@ from . import (
     history,
     leasing,
     receipts,
+    revoking,
     subscribing,
 )
 from .admission import RETRY_MS, Peer
 from .attendance import Attendance, Watcher
+from .auth.identity import EVERYBODY, NOBODY, Identity
 from .bucket import Meter, Rates
 from .channel import Channel
 from .cursor import Waiter
@@ -33,6 +34,7 @@ from .damage import Damaged
 from .log import Log
 from .names import check_channel_name
 from .presence import Key
+from .rights import guarded, is_less
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -61,9 +63,10 @@ class ClientConnection:
     """`clogged`: the socket takes no more for now. `behind`: subscriptions that the feeder serves from the log."""
 
     __slots__ = (
-        "_closed", "_finished", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed", "_protocol",
-        "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine", "heard_ms",
-        "lagging", "members", "pages_asked", "peer", "producer", "serving", "subscriptions", "watches",
+        "_closed", "_finished", "_handlers", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed",
+        "_protocol", "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine",
+        "heard_ms", "identity", "lagging", "members", "pages_asked", "peer", "producer", "rights", "serving",
+        "subscriptions", "token", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int, peer: Peer | None = None) -> None:
@@ -82,6 +85,12 @@ class ClientConnection:
         self.pages_asked = 0
         self._finished = False
         self.client = b""
+        self.identity = NOBODY
+        # By channel number, of those that are open here: what may be done to them. Empty where everybody may all.
+        self.rights: dict[int, int] = {}
+        self._handlers = GUARDED_HANDLERS
+        # What came with the socket, for a HELLO that brings none itself.
+        self.token: str | None = None
         self.heard_ms = 0
         self.producer: tuple[int, int] | None = None
         self.channels: dict[int, Channel] = {}
@@ -123,7 +132,7 @@ class ClientConnection:
     def _handle(self, frames: Sequence[f.Frame | f.Malformed]) -> None:
         """Handles frames until there is more to answer than one client may ask for at a time."""
         self._postponed = []
-        handlers = LEAVING_HANDLERS if self.engine.leaving else HANDLERS
+        handlers = LEAVING_HANDLERS if self.engine.leaving else self._handlers
         for index, frame in enumerate(frames):
             if self.clogged or self.pages_asked >= PAGES_ASKED_MAX:
                 self._postponed = list(frames[index:])
@@ -225,6 +234,7 @@ class ClientConnection:
         for waiter in list(self.awaits):
             waiter.leave()
         attendance.gone(self)
+        self.engine.authority.left(self)
 
     # --- time and endings ---------------------------------------------------------------------------------
 
@@ -253,11 +263,27 @@ class ClientConnection:
         """Whether what came ends inside a frame."""
         return self._protocol.within_frame
 
-    def greet(self, welcome: f.Welcome, producer: tuple[int, int] | None) -> None:
+    def greet(self, welcome: f.Welcome, producer: tuple[int, int] | None, identity: Identity) -> None:
         self.client = welcome.client_id.encode()
         self.producer = producer
+        self.identity = identity
+        if identity is EVERYBODY:
+            self._handlers = HANDLERS
+        else:
+            self.engine.authority.entered(self)
         self._heartbeat_ms = welcome.heartbeat_ms
         self.send(self._protocol.send(welcome))
+
+    def become(self, identity: Identity) -> None:
+        """The same client by a newer token. One that takes a right away ends the connection: all was begun under it."""
+        rights = {number: identity.capabilities.verbs(channel.name) for number, channel in self.channels.items()}
+        if self.identity is EVERYBODY:
+            return
+        less = is_less(rights, self.rights)
+        self.identity, self.rights = identity, rights
+        if less:
+            text = "the newer token grants less than the one before: come again with it"
+            raise ProtocolError(ErrorCode.TOKEN_EXPIRED, text)
 
     def go_away(self, reason: str, retry_after_ms: int) -> None:
         if self._protocol.state in (State.OPEN, State.LEAVING):
@@ -311,7 +337,10 @@ class ClientConnection:
         self._hang_up()
 
     def _hang_up(self) -> None:
+        """Nothing that comes is looked at any more, and nothing is said, however long the socket takes to close."""
         self.engine.outbox.flush()
+        self._finished = True
+        self._postponed = []
         self._protocol.close()
         self.close()
 
@@ -343,6 +372,8 @@ class ClientConnection:
         if channel.number not in self.channels:
             self.channels[channel.number] = channel
             channel.entered()
+            if self.identity is not EVERYBODY:
+                self.rights[channel.number] = self.identity.capabilities.verbs(frame.channel)
         self.when_readable(frame.request, channel, lambda: self._opened(frame.request, channel))
 
     def _opened(self, request: int, channel: Channel) -> None:
@@ -444,6 +475,7 @@ PAGES_ASKED_MAX = 4
 HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Malformed: ClientConnection.malformed,
     f.Hello: greeting.hello,
+    f.Auth: greeting.auth,
     f.Ping: ClientConnection.ping,
     f.Pong: ClientConnection.pong,
     f.Open: ClientConnection.open,
@@ -479,7 +511,11 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Members: attendance.members,
     f.Watch: attendance.watch,
     f.Unwatch: attendance.unwatch,
+    f.Revoke: revoking.revoke,
+    f.Revocations: revoking.revocations,
 }
+# For those who may not do everything: what rights.py says each frame needs is looked at first.
+GUARDED_HANDLERS = {frame: guarded(frame, handler) for frame, handler in HANDLERS.items()}
 # While the broker leaves, it still hears the living and takes nothing new (PROTOCOL.md 3.5).
 LEAVING_HANDLERS = {
     frame: handler if frame in (f.Malformed, f.Ping, f.Pong, f.Credit) else ClientConnection.refuse_leaving

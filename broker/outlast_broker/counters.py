@@ -6,8 +6,8 @@ from __future__ import annotations
 class Counters:
     __slots__ = (
         "bytes_in", "bytes_out", "commits", "connections_opened", "crowded_out", "damaged", "deliveries",
-        "descriptors_short", "duplicates", "ephemeral_dropped", "ephemeral_sent", "handshakes_failed", "overloaded",
-        "paced", "records_in", "refused", "resyncs",
+        "descriptors_short", "duplicates", "ephemeral_dropped", "ephemeral_sent", "forbidden", "handshakes_failed",
+        "overloaded", "paced", "records_in", "refused", "resyncs", "unauthorized",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -25,12 +25,14 @@ class Counters:
     duplicates: int
     ephemeral_dropped: int
     ephemeral_sent: int
+    forbidden: int
     handshakes_failed: int
     overloaded: int
     paced: int
     records_in: int
     refused: int
     resyncs: int
+    unauthorized: int
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}

@@ -21,6 +21,7 @@ from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, retention
 from .admission import Admission
+from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
 from .config import Config
@@ -38,6 +39,7 @@ from .journal import entry_head
 from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .outbox import Outbox
+from .rules import Rules
 from .session import (
     ENTRY_ROW,
     FOLDED_ROW,
@@ -77,6 +79,7 @@ class Engine:
     def __init__(self, config: Config, log: Log, loop: AbstractEventLoop, failed: Callable[[Exception], None]) -> None:
         self.config = config
         self.log = log
+        self.rules = Rules(config.retention, config.rules)
         self.counters = Counters()
         self.admission = Admission(config.limits)
         self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
@@ -84,6 +87,8 @@ class Engine:
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
         self.leasing = Leasing(self, loop)
+        self.group = Group()
+        self.authority = Authority(self)
         self.refusal: ProtocolError | None = None
         self.leaving = False
         self.loop = loop
@@ -92,7 +97,6 @@ class Engine:
         self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
-        self.group = Group()
         self.in_flight: Group | None = None
         self._waking = False
         self._tidying = False
@@ -137,7 +141,7 @@ class Engine:
     def _create(self, name: str) -> Channel:
         now_ms = clock.now_ms()
         number = self.log.next_number()
-        rule = self.config.retention
+        rule = self.rules.named(name)
         due_ms = now_ms + rule.idle_ttl_ms if rule.idle_ttl_ms else 0
         head = Head(name, secrets.randbits(64), now_ms, last_ms=now_ms, due_ms=due_ms)
         channel = self.hub.add(number, head)
@@ -375,7 +379,7 @@ class Engine:
         """Applies retention, and erases what lies before `first`. Not for a channel whose chunks are moving."""
         if channel.dead:
             return
-        rule = channel.retention(self.config.retention)
+        rule = self.rules.of(channel)
         # Mostly one chunk or none has to go; only if all of a few do, more are looked at.
         for count in (FEW_CHUNKS, CUT_CHUNKS):
             oldest = self._oldest(channel, count) if rule.trims or channel.first > 1 else []
@@ -544,7 +548,7 @@ class Engine:
             channel = self.load(number)
             if channel is None:
                 continue
-            rule = channel.retention(self.config.retention)
+            rule = self.rules.of(channel)
             idle = rule.idle_ttl_ms and now_ms - self._active_ms(channel, now_ms) >= rule.idle_ttl_ms
             if idle and channel.settled:
                 self.delete(channel)
@@ -559,7 +563,7 @@ class Engine:
         """Whether something of this channel waits to be written, or is known here alone: leases, when it was read."""
         groups = (self.group, self.in_flight) if self.in_flight else (self.group,)
         waits = any(group.names(channel) for group in groups) or self.folding.waits(channel)
-        idles = channel.retention(self.config.retention).idle_ttl_ms > 0
+        idles = self.rules.of(channel).idle_ttl_ms > 0
         return waits or bool(channel.leases) or (idles and channel.active_ms > channel.last_ms)
 
     def close(self) -> None:

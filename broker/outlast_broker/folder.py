@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 from pathlib import Path
 from typing import IO
+
+LOCK_FILE = "broker.lock"
+LOCK_TRIES = 10
+LOCK_PAUSE_S = 0.02
 
 
 class FolderInUse(Exception):
@@ -18,18 +23,16 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = self._acquire(path / "broker.lock")
+        self._lock = self._acquire(path / LOCK_FILE)
 
     def _acquire(self, file: Path) -> IO[str]:
         lock = file.open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(lock):
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
             text = f"{self.path} is in use by another Outlast broker (process {holder})"
-            raise FolderInUse(f"{text}: stop that one, or give --data another folder") from None
+            raise FolderInUse(f"{text}: stop that one, or give --data another folder")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -41,3 +44,27 @@ class DataFolder:
 
     def release(self) -> None:
         self._lock.close()
+
+
+def _lock(lock: IO[str]) -> bool:
+    """Tries for a moment: `holder` has the lock for as long as it takes to let it go."""
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            select.select([], [], [], LOCK_PAUSE_S)
+        else:
+            return True
+    return False
+
+
+def holder(path: Path) -> str | None:
+    """The process that has the folder, None: nobody has."""
+    try:
+        with (path / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return (path / LOCK_FILE).read_text().strip() or "unknown"
+    return None

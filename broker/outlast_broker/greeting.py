@@ -1,15 +1,14 @@
-"""HELLO: who comes, and what both ends may rely on from then on (PROTOCOL.md 3.2)."""
+"""HELLO and AUTH: who comes, and what both ends may rely on from then on (PROTOCOL.md 3.2, 3.7)."""
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
-from outlast_protocol import ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 from outlast_protocol.heartbeat import heartbeat_ms_agreed
 
 from . import __version__, clock
+from .auth.identity import Identity
 from .names import is_name
 
 if TYPE_CHECKING:
@@ -22,8 +21,11 @@ LIMITS = dict(limits.stated())
 def hello(connection: ClientConnection, frame: f.Hello) -> None:
     if connection.broken:
         return  # what came with it breaks the rules: that is the answer
+    now_ms = clock.now_ms()
     try:
-        client_id, producer = _checked(frame)
+        producer = _checked(frame)
+        identity = connection.engine.authority.identify(frame.token or connection.token, now_ms)
+        client_id = _client_id(identity, frame.client_id)
         if connection.peer is not None:
             connection.engine.admission.greet(connection.peer, client_id.encode(), clock.steady_ms())
     except ProtocolError as error:
@@ -33,21 +35,41 @@ def hello(connection: ClientConnection, frame: f.Hello) -> None:
     features = [name for name in FEATURES if name in frame.features]
     stated = LIMITS | {"channels": connection.engine.config.channels_per_connection}
     server = f"outlast/{__version__}"
-    welcome = f.Welcome(f.VERSION, client_id, heartbeat_ms, clock.now_ms(), features, stated, server)
-    connection.greet(welcome, producer)
+    ends_ms = _expires_in_ms(identity, now_ms)
+    welcome = f.Welcome(f.VERSION, client_id, heartbeat_ms, now_ms, features, stated, server, ends_ms)
+    connection.greet(welcome, producer, identity)
 
 
-def _checked(frame: f.Hello) -> tuple[str, tuple[int, int] | None]:
-    """The client's id and its producer. Raises ProtocolError."""
+def _client_id(identity: Identity, asked: str | None) -> str:
+    if asked is not None and not is_name(asked, limits.CLIENT_ID_BYTES_MAX):
+        text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of UTF-8 without control characters"
+        raise ProtocolError(ErrorCode.BAD_BODY, text)
+    return identity.client.choose(asked)
+
+
+def _expires_in_ms(identity: Identity, now_ms: int) -> int | None:
+    return max(identity.expires_ms - now_ms, 0) if identity.expires_ms else None
+
+
+def auth(connection: ClientConnection, frame: f.Auth) -> None:
+    """A token that is not believed ends the connection; one of somebody else is refused."""
+    now_ms = clock.now_ms()
+    identity = connection.engine.authority.identify(frame.token, now_ms)
+    identity.client.choose(connection.client.decode())
+    if identity.subject != connection.identity.subject:
+        raise ProtocolError(ErrorCode.FORBIDDEN, "the token is of another subject: it needs a connection of its own")
+    connection.become(identity)
+    expires_in_ms = _expires_in_ms(identity, now_ms)
+    connection.reply(frame.request, {} if expires_in_ms is None else {"expires_in_ms": expires_in_ms})
+
+
+def _checked(frame: f.Hello) -> tuple[int, int] | None:
+    """The client's producer. Raises ProtocolError."""
     if f.VERSION not in frame.versions:
         text = f"the client speaks versions {frame.versions[:8]}, this broker {f.VERSION}"
         raise ProtocolError(ErrorCode.UNSUPPORTED_VERSION, text)
-    client_id = secrets.token_hex(6) if frame.client_id is None else frame.client_id
-    if not is_name(client_id, limits.CLIENT_ID_BYTES_MAX):
-        text = f"client_id must be 1 to {limits.CLIENT_ID_BYTES_MAX} bytes of UTF-8 without control characters"
-        raise ProtocolError(ErrorCode.BAD_BODY, text)
     if frame.producer is None:
-        return client_id, None
+        return None
     if len(frame.producer) != 2 or max(frame.producer) >= 2**64:
         raise ProtocolError(ErrorCode.BAD_BODY, "producer is [id, epoch], two u64")
-    return client_id, (frame.producer[0], frame.producer[1])
+    return frame.producer[0], frame.producer[1]

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
-from outlast_protocol import ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 
 from . import clock, folded, pages
 from .channel import Channel

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outlast_protocol import Encoding, ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import Encoding, ErrorCode, ProtocolError, frames as f, limits
 from outlast_protocol.batch import LabelKey, encode_labelled
 from outlast_protocol.operations import MessageState, Op, Operation
 

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .bucket import Rates
+from .option import option
 
 MIB = 1 << 20
 # Of the process's descriptors: the store, its threads, the listeners, and what libraries open for a moment.
 DESCRIPTORS_RESERVED = 64
 
 
+def _limit(default: int, text: str) -> Any:
+    return option(default, text, live=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """0: no bound. What ends with `_per_s` is a rate, with a second's worth at once."""
+    """0: no bound."""
 
-    connections: int = 10_000
-    connections_per_address: int = 1_000
-    connections_per_client: int = 1_000
-    # Sockets that have not said yet what they want: one more than this, and the one that waits longest has to go.
-    arrivals: int = 4_096
-    # What waits for all sockets together that take nothing for now.
-    outgoing_bytes: int = 256 * MIB
-    address_connects_per_s: int = 0
-    connection_frames_per_s: int = 0
-    connection_bytes_per_s: int = 0
-    connection_publishes_per_s: int = 0
-    client_frames_per_s: int = 0
-    client_bytes_per_s: int = 0
-    client_publishes_per_s: int = 0
-    address_frames_per_s: int = 0
-    address_bytes_per_s: int = 0
-    address_publishes_per_s: int = 0
+    connections: int = _limit(10_000, "How many connections there may be; and not more than there are descriptors for.")
+    connections_per_address: int = _limit(1_000, "How many of them from one address, this machine's own not counted.")
+    connections_per_client: int = _limit(1_000, "How many of them with one client id.")
+    arrivals: int = _limit(4_096, "How many sockets may have come and not said what they want, beside the connections.")
+    outgoing_bytes: int = _limit(256 * MIB, "What may wait for all sockets together that take nothing for now.")
+    address_connects_per_s: int = _limit(0, "New connections a second from one address.")
+    connection_frames_per_s: int = _limit(0, "Frames a second over one connection.")
+    connection_bytes_per_s: int = _limit(0, "Bytes a second over one connection.")
+    connection_publishes_per_s: int = _limit(0, "Publishes a second, batches of records, over one connection.")
+    client_frames_per_s: int = _limit(0, "Frames and HTTP requests a second of one client, over all its connections.")
+    client_bytes_per_s: int = _limit(0, "Bytes a second of one client.")
+    client_publishes_per_s: int = _limit(0, "Publishes a second of one client.")
+    address_frames_per_s: int = _limit(0, "Frames and HTTP requests a second from one address.")
+    address_bytes_per_s: int = _limit(0, "Bytes a second from one address.")
+    address_publishes_per_s: int = _limit(0, "Publishes a second from one address.")
 
     @property
     def of_connection(self) -> Rates:

@@ -22,9 +22,7 @@ from contextlib import contextmanager
 from functools import wraps
 from operator import itemgetter
 from pathlib import Path
-from struct import Struct
 from typing import ParamSpec, TypeVar
-from zlib import crc32
 
 import lmdb
 
@@ -34,25 +32,13 @@ from .cursor import Standing
 from .damage import Damaged
 from .head import Head
 from .journal import Entry
+from .lmdb_file import DATABASES, FORMAT, HEAD_MARK, PAIR, U64, check_format, open_environment, sealed, unsealed
 from .log import ALL_ROWS, CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Rewrite, Stats, Work
 from .retention import ChunkFacts
 
 P = ParamSpec("P")
 R = TypeVar("R")
-FORMAT = 1
-_U64 = Struct(">Q")
-_PAIR = Struct(">QQ")
-_HEAD_MARK = 2**64 - 1
 CUT_ROWS = 4_096
-_DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors", "rows")
-
-
-# What a commit raises when the disk refuses.
-StoreError = lmdb.Error
-
-
-class WrongFormat(Exception):
-    """The folder holds a store that this version must not touch."""
 
 
 def _without_frames(read: Callable[P, R]) -> Callable[P, R]:
@@ -103,34 +89,23 @@ class LmdbLog:
     """See log.Log. One thread commits; the gate keeps readers out while the map is made larger."""
 
     def __init__(self, folder: Path, map_bytes: int) -> None:
-        self._env = _open_environment(folder, map_bytes)
-        self._env.reader_check()
+        self._env = open_environment(folder, map_bytes)
+        self.drop_dead_readers()
         self._gate = _MapGate()
-        self._check_format(folder)
-        databases = [self._env.open_db(name.encode()) for name in _DATABASES]
+        self._settle_format(folder)
+        databases = [self._env.open_db(name.encode()) for name in DATABASES]
         self._store, self._names, self._chunks, self._journal, self._due, self._doomed, *beside = databases
         self._cursors, self._rows = beside
         with self._env.begin(db=self._store) as txn:
-            self._next: int = _U64.unpack(_get(txn, self._store, b"next") or _U64.pack(1))[0]
+            self._next: int = U64.unpack(_get(txn, self._store, b"next") or U64.pack(1))[0]
         with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
-            self._newest: int = _U64.unpack(cursor.key())[0] if cursor.last() else 0
-            self._oldest: int = _U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
+            self._newest: int = U64.unpack(cursor.key())[0] if cursor.last() else 0
+            self._oldest: int = U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
 
-    def _check_format(self, folder: Path) -> None:
-        """A store of another format is refused untouched; docs/operating.md has the rule for upgrades."""
-        with self._env.begin() as txn:
-            known = txn.get(b"store") is not None
-            new = not txn.stat()["entries"]
-        if not known and not new:
-            raise WrongFormat(f"{folder} holds a database that is not Outlast's: give --data another folder")
-        store = self._env.open_db(b"store")
-        with self._env.begin(write=new, db=store) as txn:
-            found = FORMAT if new else _U64.unpack(txn.get(b"format", bytes(8)))[0]
-            if new:
-                txn.put(b"format", _U64.pack(FORMAT))
-        if found != FORMAT:
-            text = f"{folder} holds store format {found}, this version reads {FORMAT}"
-            raise WrongFormat(f"{text}: install the version of Outlast that wrote it")
+    def _settle_format(self, folder: Path) -> None:
+        if not check_format(self._env, folder):
+            with self._env.begin(write=True) as txn:
+                txn.put(b"format", U64.pack(FORMAT), db=self._env.open_db(b"store", txn=txn))
 
     # --- writing: the committer's thread ------------------------------------------------------------------
 
@@ -152,28 +127,28 @@ class LmdbLog:
             for move in work.moves:
                 self._move(txn, move)
             for number, facts in work.heads:
-                _put(txn, self._chunks, _PAIR.pack(number, _HEAD_MARK), facts.encode())
+                _put(txn, self._chunks, PAIR.pack(number, HEAD_MARK), facts.encode())
             for cut in work.cuts:
                 self._cut(txn, cut)
             for due in work.dues:
                 self._set_due(txn, due)
             # In the order of their keys neighbours share the pages that are copied.
             for (number, name), standing in sorted(work.cursors.items(), key=itemgetter(0)):
-                self._set_cursor(txn, _U64.pack(number) + name.encode(), standing)
+                self._set_cursor(txn, U64.pack(number) + name.encode(), standing)
             for (number, key), value in sorted(work.rows.items(), key=itemgetter(0)):
-                self._set_row(txn, _U64.pack(number) + key, value)
+                self._set_row(txn, U64.pack(number) + key, value)
             oldest = self._forget(txn, oldest, work.forget_journal)
             erasing = self._erase_doomed(txn)
         self._oldest, self._newest = oldest, newest
         return Outcome(newest, oldest, erasing)
 
     def _bear(self, txn: lmdb.Transaction, birth: Creation | Deletion) -> None:
-        key = _U64.pack(birth.number)
-        head_key = key + _U64.pack(_HEAD_MARK)
+        key = U64.pack(birth.number)
+        head_key = key + U64.pack(HEAD_MARK)
         if isinstance(birth, Creation):
             _put(txn, self._names, birth.head.name.encode(), key)
             _put(txn, self._chunks, head_key, birth.head.encode())
-            _put(txn, self._store, b"next", _U64.pack(self._next))
+            _put(txn, self._store, b"next", U64.pack(self._next))
         else:
             txn.delete(birth.name.encode(), db=self._names)
             txn.delete(head_key, db=self._chunks)
@@ -184,34 +159,34 @@ class LmdbLog:
     def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
         if not parts:
             return self._newest
-        txn.put(_U64.pack(self._newest + 1), journal.seal(parts), db=self._journal, append=True)
+        txn.put(U64.pack(self._newest + 1), journal.seal(parts), db=self._journal, append=True)
         return self._newest + 1
 
     def _move(self, txn: lmdb.Transaction, move: Move) -> None:
         chunks = [chunk.make(group) for group in move.groups]
         if move.merge:
-            stored = txn.get(_PAIR.pack(move.number, move.merge), db=self._chunks)
+            stored = txn.get(PAIR.pack(move.number, move.merge), db=self._chunks)
             if stored is None:
                 raise Damaged(f"channel number {move.number} has no chunk at offset {move.merge}")
             chunks[0] = chunk.decode(bytes(stored), move.number).joined(chunks[0])
         for each in chunks:
-            txn.put(_PAIR.pack(move.number, each.first), each.encode(), db=self._chunks)
+            txn.put(PAIR.pack(move.number, each.first), each.encode(), db=self._chunks)
 
     def _rewrite(self, txn: lmdb.Transaction, rewrite: Rewrite) -> None:
         for first in rewrite.olds:
-            if not txn.delete(_PAIR.pack(rewrite.number, first), db=self._chunks):
+            if not txn.delete(PAIR.pack(rewrite.number, first), db=self._chunks):
                 raise Damaged(f"channel number {rewrite.number} has no chunk at offset {first}")
         for each in rewrite.news:
-            txn.put(_PAIR.pack(rewrite.number, each.first), each.encode(), db=self._chunks)
+            txn.put(PAIR.pack(rewrite.number, each.first), each.encode(), db=self._chunks)
 
     def _cut(self, txn: lmdb.Transaction, cut: Cut) -> bool:
         """Whether more is left to erase than one commit should."""
         with txn.cursor(db=self._chunks) as cursor:
-            there = cursor.set_range(_PAIR.pack(cut.number, 0))
+            there = cursor.set_range(PAIR.pack(cut.number, 0))
             for _ in range(CUT_CHUNKS):
                 if not there or not _is_chunk(cursor, cut.number):
                     return False
-                if cut.first < _HEAD_MARK and chunk.facts(cursor.value(), cut.number).last >= cut.first:
+                if cut.first < HEAD_MARK and chunk.facts(cursor.value(), cut.number).last >= cut.first:
                     return False
                 cursor.delete()
                 # Deleting moves to the next key, or to none behind the last.
@@ -220,15 +195,15 @@ class LmdbLog:
 
     def _set_due(self, txn: lmdb.Transaction, due: Due) -> None:
         if due.old_ms:
-            txn.delete(_PAIR.pack(due.old_ms, due.number), db=self._due)
+            txn.delete(PAIR.pack(due.old_ms, due.number), db=self._due)
         if due.new_ms:
-            txn.put(_PAIR.pack(due.new_ms, due.number), b"", db=self._due)
+            txn.put(PAIR.pack(due.new_ms, due.number), b"", db=self._due)
 
     def _set_cursor(self, txn: lmdb.Transaction, key: bytes, standing: Standing | None) -> None:
         if standing is None:
             txn.delete(key, db=self._cursors)
         else:
-            _put(txn, self._cursors, key, _PAIR.pack(*standing))
+            _put(txn, self._cursors, key, PAIR.pack(*standing))
 
     def _set_row(self, txn: lmdb.Transaction, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -240,21 +215,21 @@ class LmdbLog:
         """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
         end = min(through + 1, oldest + JOURNAL_CUTS)
         for journal_id in range(oldest, end):
-            txn.delete(_U64.pack(journal_id), db=self._journal)
+            txn.delete(U64.pack(journal_id), db=self._journal)
         return max(oldest, end)
 
     def _erase_doomed(self, txn: lmdb.Transaction) -> bool:
         with txn.cursor(db=self._doomed) as doomed:
             if not doomed.first():
                 return False
-            number = _U64.unpack(doomed.key())[0]
-            if not self._cut(txn, Cut(number, _HEAD_MARK)) and not self._cut_rows(txn, number):
+            number = U64.unpack(doomed.key())[0]
+            if not self._cut(txn, Cut(number, HEAD_MARK)) and not self._cut_rows(txn, number):
                 doomed.delete()
             return doomed.first()
 
     def _cut_rows(self, txn: lmdb.Transaction, number: int) -> bool:
         """Whether more is left to erase than one commit should."""
-        prefix = _U64.pack(number)
+        prefix = U64.pack(number)
         with txn.cursor(db=self._rows) as cursor:
             there = cursor.set_range(prefix)
             for _ in range(CUT_ROWS):
@@ -283,7 +258,7 @@ class LmdbLog:
     def recover(self) -> Iterator[tuple[int, list[Entry]]]:
         for journal_id in range(self._oldest, self._newest + 1):
             with self._reading(self._journal) as txn:
-                value = txn.get(_U64.pack(journal_id))
+                value = txn.get(U64.pack(journal_id))
             if value is None:
                 raise Damaged(f"journal value {journal_id} is missing")
             yield journal_id, list(journal.read_entries(bytes(value), journal_id))
@@ -297,12 +272,12 @@ class LmdbLog:
     def find(self, name: str) -> int | None:
         with self._reading(self._names) as txn:
             stored = _get(txn, self._names, name.encode())
-        return _U64.unpack(stored)[0] if stored else None
+        return U64.unpack(stored)[0] if stored else None
 
     @_without_frames
     def head(self, number: int) -> Head | None:
         with self._reading(self._chunks) as txn:
-            stored = _get(txn, self._chunks, _PAIR.pack(number, _HEAD_MARK))
+            stored = _get(txn, self._chunks, PAIR.pack(number, HEAD_MARK))
         return head.decode(stored) if stored else None
 
     @_without_frames
@@ -331,11 +306,11 @@ class LmdbLog:
 
     def _seek(self, cursor: lmdb.Cursor, number: int, offset: int) -> bool:
         """To the last chunk that begins at or before `offset`, else to the first one after it."""
-        if cursor.set_range(_PAIR.pack(number, offset)) and cursor.key() == _PAIR.pack(number, offset):
+        if cursor.set_range(PAIR.pack(number, offset)) and cursor.key() == PAIR.pack(number, offset):
             return True
         if cursor.prev() and _is_chunk(cursor, number):
             return True
-        return cursor.set_range(_PAIR.pack(number, offset))
+        return cursor.set_range(PAIR.pack(number, offset))
 
     @_without_frames
     def find_time(self, number: int, time_ms: int) -> Chunk | None:
@@ -346,24 +321,24 @@ class LmdbLog:
                 self._seek(cursor, number, (low + high) // 2)
                 facts = chunk.facts(cursor.value(), number)
                 low, high = (low, facts.first) if facts.last_ms >= time_ms else (facts.last + 1, high)
-            if not cursor.set_range(_PAIR.pack(number, low)) or not _is_chunk(cursor, number):
+            if not cursor.set_range(PAIR.pack(number, low)) or not _is_chunk(cursor, number):
                 return None
             value = bytes(cursor.value())
         return chunk.decode(value, number)
 
     def _bounds(self, cursor: lmdb.Cursor, number: int) -> tuple[int, int]:
         """The first offset in any chunk, and the one after the last."""
-        if not cursor.set_range(_PAIR.pack(number, 0)) or not _is_chunk(cursor, number):
+        if not cursor.set_range(PAIR.pack(number, 0)) or not _is_chunk(cursor, number):
             return 0, 0
         first = chunk.facts(cursor.value(), number).first
-        self._seek(cursor, number, _HEAD_MARK - 1)
+        self._seek(cursor, number, HEAD_MARK - 1)
         return first, chunk.facts(cursor.value(), number).last + 1
 
     @_without_frames
     def oldest(self, number: int, count: int) -> list[ChunkFacts]:
         found: list[ChunkFacts] = []
         with self._reading(self._chunks) as txn, txn.cursor() as cursor:
-            there = cursor.set_range(_PAIR.pack(number, 0))
+            there = cursor.set_range(PAIR.pack(number, 0))
             while there and len(found) < count and _is_chunk(cursor, number):
                 found.append(chunk.facts(cursor.value(), number))
                 there = cursor.next()
@@ -378,26 +353,26 @@ class LmdbLog:
             while there and len(found) < count and bytes(cursor.key()).startswith(prefix.encode()):
                 name = bytes(cursor.key()).decode()
                 if name != after:
-                    found.append((name, _U64.unpack(_checked(name.encode(), bytes(cursor.value())))[0]))
+                    found.append((name, U64.unpack(unsealed(name.encode(), bytes(cursor.value())))[0]))
                 there = cursor.next()
         return found
 
     @_without_frames
     def cursors(self, number: int) -> dict[str, Standing]:
         with self._reading(self._cursors) as txn:
-            entries = self._entries(txn, self._cursors, _U64.pack(number))
-        return {key[8:].decode(): Standing(*_PAIR.unpack(_checked(key, stored))) for key, stored in entries}
+            entries = self._entries(txn, self._cursors, U64.pack(number))
+        return {key[8:].decode(): Standing(*PAIR.unpack(unsealed(key, stored))) for key, stored in entries}
 
     @_without_frames
     def row(self, number: int, key: bytes) -> bytes | None:
         with self._reading(self._rows) as txn:
-            return _get(txn, self._rows, _U64.pack(number) + key)
+            return _get(txn, self._rows, U64.pack(number) + key)
 
     @_without_frames
     def rows(self, number: int, prefix: bytes, count: int = ALL_ROWS) -> dict[bytes, bytes]:
         with self._reading(self._rows) as txn:
-            entries = self._entries(txn, self._rows, _U64.pack(number) + prefix, count)
-        return {key[8:]: _checked(key, stored) for key, stored in entries}
+            entries = self._entries(txn, self._rows, U64.pack(number) + prefix, count)
+        return {key[8:]: unsealed(key, stored) for key, stored in entries}
 
     def _entries(
         self, txn: lmdb.Transaction, database: lmdb._Database, prefix: bytes, count: int = ALL_ROWS
@@ -415,7 +390,7 @@ class LmdbLog:
         with self._reading(self._due) as txn, txn.cursor() as cursor:
             there = cursor.first()
             while there and len(numbers) < count:
-                due_ms, number = _PAIR.unpack(cursor.key())
+                due_ms, number = PAIR.unpack(cursor.key())
                 if due_ms > now_ms:
                     break
                 numbers.append(number)
@@ -436,46 +411,22 @@ class LmdbLog:
             self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors, self._rows,
         )  # fmt: skip
 
-    def snapshot(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=False)
-        self._gate.enter()
-        try:
-            self._env.copy(str(folder))
-        finally:
-            self._gate.leave()
+    def drop_dead_readers(self) -> None:
+        self._env.reader_check()
 
     def close(self) -> None:
         self._env.close()
 
 
 def _put(txn: lmdb.Transaction, database: lmdb._Database, key: bytes, value: bytes) -> None:
-    """Small values bear a checksum that covers their key as well; chunks and journal values have their own."""
-    txn.put(key, crc32(key + value).to_bytes(4, "little") + value, db=database)
+    txn.put(key, sealed(key, value), db=database)
 
 
 def _get(txn: lmdb.Transaction, database: lmdb._Database, key: bytes) -> bytes | None:
     stored = txn.get(key, db=database)
-    return None if stored is None else _checked(key, bytes(stored))
-
-
-def _checked(key: bytes, stored: bytes) -> bytes:
-    value = stored[4:]
-    if crc32(key + value) != int.from_bytes(stored[:4], "little"):
-        raise Damaged(f"the store's entry {key!r} fails its checksum")
-    return value
-
-
-def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
-    databases = len(_DATABASES)
-    try:
-        return lmdb.open(
-            str(folder), map_size=map_bytes, max_dbs=databases, max_readers=64, readahead=False, meminit=False
-        )
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
-        text = f"{folder}/data.mdb is not a store of Outlast's, or its first pages are damaged ({error})"
-        raise WrongFormat(f"{text}: restore it from a backup, or give --data another folder") from None
+    return None if stored is None else unsealed(key, bytes(stored))
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:
-    found, first = _PAIR.unpack(cursor.key())
-    return bool(found == number and first != _HEAD_MARK)
+    found, first = PAIR.unpack(cursor.key())
+    return bool(found == number and first != HEAD_MARK)

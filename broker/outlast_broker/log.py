@@ -7,7 +7,6 @@ A log decides nothing. `commit` is called from one thread only; the reads from a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from .chunk import Chunk
@@ -162,7 +161,7 @@ class Log(Protocol):
 
     def stats(self) -> Stats: ...
 
-    def snapshot(self, folder: Path) -> None:
-        """A consistent copy of the store in `folder`, while commits go on."""
+    def drop_dead_readers(self) -> None:
+        """Lets go of what processes that read the store from beside kept pinned when they were killed."""
 
     def close(self) -> None: ...

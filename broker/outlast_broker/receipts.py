@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from outlast_protocol import ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 
 from .channel import Channel
 from .cursor import Cursors, Waiter

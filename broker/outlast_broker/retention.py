@@ -6,15 +6,22 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
+from .option import option
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
     """Bounds on one channel, 0 is none: any combination holds. `idle_ttl_ms` deletes the whole channel."""
 
-    age_ms: int = 0
-    records: int = 0
-    bytes: int = 0
-    idle_ttl_ms: int = 0
+    age_ms: int = option(0, "Forgets records that are older. 0: never.", name="retain_age", live=True)
+    records: int = option(0, "Keeps so many records per channel. 0: all.", name="retain_records", live=True)
+    bytes: int = option(
+        0, "Keeps about so many bytes per channel, up to one chunk (32 KiB) more. 0: all.",
+        name="retain_bytes", live=True,
+    )  # fmt: skip
+    idle_ttl_ms: int = option(
+        0, "Deletes a channel that saw no publish and no client for so long. 0: never.", live=True
+    )
 
     @property
     def trims(self) -> bool:

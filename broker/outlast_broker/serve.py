@@ -9,11 +9,12 @@ from collections.abc import Callable
 import uvloop
 
 from .address import Address
+from .auth.authority import BadKeys
 from .config import Config
 from .damage import Damaged
 from .descriptors import raise_limit
 from .folder import FolderInUse
-from .lmdb_log import StoreError, WrongFormat
+from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
 from .tls import TlsError
 
@@ -21,6 +22,7 @@ EXIT_DAMAGED = os.EX_DATAERR
 EXIT_UNAVAILABLE = os.EX_UNAVAILABLE
 EXIT_IN_USE = os.EX_CANTCREAT
 EXIT_STORE_FAILED = os.EX_IOERR
+EXIT_CONFIG = os.EX_CONFIG
 
 
 def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> int:
@@ -32,6 +34,8 @@ def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addres
         return _complain(str(error), EXIT_IN_USE)
     except Damaged as error:
         return _complain(f"the store is damaged: {error}. Restore it from a backup.", EXIT_DAMAGED)
+    except BadKeys as error:
+        return _complain(str(error), EXIT_CONFIG)
     except WrongFormat as error:
         return _complain(str(error), EXIT_DAMAGED)
     except (StoreFailed, StoreError) as error:

@@ -13,7 +13,6 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 from outlast_protocol import ErrorCode, ProtocolError
 
@@ -43,6 +42,7 @@ TICK_S = 1.0
 # Each connection's heartbeat is looked at every so many ticks.
 HEARTBEAT_TICKS = 2
 FULL_COLLECTION_TICKS = 600
+DEAD_READERS_TICKS = 30
 READ_ONLY_RETRY_MS = 5_000
 DESCRIPTORS_SAY_MS = 60_000
 
@@ -55,11 +55,12 @@ class Server:
     """One broker. `run` returns after a graceful stop and raises TlsError, StoreFailed, Damaged or OSError."""
 
     def __init__(self, config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> None:
-        self._config = config = replace(config, limits=fitting(config.limits, descriptors.limit()))
+        self._config = config
+        self._limits = fitting(config.limits, descriptors.limit())
         self._ready = ready
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
-        self._lobby = Lobby(config.limits.arrivals, self._crowded_out)
+        self._lobby = Lobby(self._limits.arrivals, self._crowded_out)
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
@@ -85,6 +86,10 @@ class Server:
             self._abandon()
 
     @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
     def counters(self) -> Counters:
         return self._engine.counters
 
@@ -104,6 +109,7 @@ class Server:
         loop = asyncio.get_running_loop()
         started_ms = clock.steady_ms()
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
+        self._engine.admission.limits = self._limits
         self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
         # What was loaded lives long and the hot path makes no cycles: the collector looks once a second
@@ -179,6 +185,8 @@ class Server:
         self._relieve()
         self._watch_descriptors(now_ms)
         self._watch_disk()
+        if self._ticks % DEAD_READERS_TICKS == 0:
+            self._engine.log.drop_dead_readers()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
 

@@ -6,8 +6,7 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from outlast_protocol import ErrorCode, ProtocolError, limits
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 
 from . import attendance, clock, folded, pages
 from .names import check_name

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .option import option
+
 logger = logging.getLogger("outlast.tls")
 
 _HANDSHAKE_TURNS = 8
@@ -22,13 +24,11 @@ class TlsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files. `key` None: the certificate's file has it. With `client_ca` only clients that show a certificate
-    which one of those has signed are let in.
-    """
+    """PEM files."""
 
-    certificate: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None
+    certificate: Path | None = option(None, "The certificate of the tls: addresses, then what has signed it; PEM.")
+    key: Path | None = option(None, "Its key, if the certificate's file does not have it.")
+    client_ca: Path | None = option(None, "Lets in only clients with a certificate that one of these has signed.")
 
 
 class Tls:

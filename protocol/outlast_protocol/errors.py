@@ -21,6 +21,9 @@ class ErrorCode(IntEnum):
     UNSUPPORTED_VERSION = 6
     HELLO_TIMEOUT = 7
     HEARTBEAT_TIMEOUT = 8
+    # Who is there: the connection ends, too.
+    UNAUTHORIZED = 9
+    TOKEN_EXPIRED = 10
     # Requests: refused alone, the connection goes on.
     BAD_BODY = 20
     BAD_BATCH = 21
@@ -47,6 +50,7 @@ class ErrorCode(IntEnum):
     VERSION_MISMATCH = 42
     NOT_A_NUMBER = 43
     LEASE_HELD = 44
+    FORBIDDEN = 45
     RATE_LIMITED = 46
     OVERLOADED = 47
     # The broker's own state.
@@ -73,6 +77,8 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.UNSUPPORTED_VERSION: ErrorTraits(False, True, "upgrade the older of client and broker"),
     ErrorCode.HELLO_TIMEOUT: ErrorTraits(True, True, "send HELLO right after connecting"),
     ErrorCode.HEARTBEAT_TIMEOUT: ErrorTraits(True, True, "reconnect and resume"),
+    ErrorCode.UNAUTHORIZED: ErrorTraits(False, True, "come with a token that this broker accepts"),
+    ErrorCode.TOKEN_EXPIRED: ErrorTraits(False, True, "come again with a newer token"),
     ErrorCode.BAD_BODY: ErrorTraits(False, False, "compare the request with section 5"),
     ErrorCode.BAD_BATCH: ErrorTraits(False, False, "compare the batch with section 4"),
     ErrorCode.BAD_CHECKSUM: ErrorTraits(True, False, "send the batch again; it changed on its way"),
@@ -102,6 +108,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.VERSION_MISMATCH: ErrorTraits(False, False, "read the value at `version`, decide again"),
     ErrorCode.NOT_A_NUMBER: ErrorTraits(False, False, "set the key to a whole number within 2^53 first"),
     ErrorCode.LEASE_HELD: ErrorTraits(True, False, "wait `retry_after_ms`, or take it over"),
+    ErrorCode.FORBIDDEN: ErrorTraits(False, False, "use a token that grants `verb` on this channel"),
     ErrorCode.RATE_LIMITED: ErrorTraits(True, False, "wait `retry_after_ms`, then ask again, less often"),
     ErrorCode.OVERLOADED: ErrorTraits(True, True, "reconnect after `retry_after_ms`"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),

@@ -14,66 +14,27 @@ from typing import Any, NamedTuple, TypeAlias
 from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
 from .errors import ErrorCode, ProtocolError
 from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
-from .map_body import Malformed as Malformed
-from .map_body import bad_body, decoder, encode_map, with_request
+from .map_body import Malformed as Malformed, bad_body, decoder, encode_map, with_request
 from .session_frames import (
     Abandon as Abandon,
-)
-from .session_frames import (
     Attach as Attach,
-)
-from .session_frames import (
     Attached as Attached,
-)
-from .session_frames import (
     Claim as Claim,
-)
-from .session_frames import (
     Claims as Claims,
-)
-from .session_frames import (
     Enter as Enter,
-)
-from .session_frames import (
     Ephemeral as Ephemeral,
-)
-from .session_frames import (
     Extend as Extend,
-)
-from .session_frames import (
     Lease as Lease,
-)
-from .session_frames import (
     Leases as Leases,
-)
-from .session_frames import (
     Leave as Leave,
-)
-from .session_frames import (
     Members as Members,
-)
-from .session_frames import (
     Message as Message,
-)
-from .session_frames import (
     Presence as Presence,
-)
-from .session_frames import (
     Release as Release,
-)
-from .session_frames import (
     Renew as Renew,
-)
-from .session_frames import (
     Settle as Settle,
-)
-from .session_frames import (
     State as State,
-)
-from .session_frames import (
     Unwatch as Unwatch,
-)
-from .session_frames import (
     Watch as Watch,
 )
 from .words import pack_words, read_words
@@ -113,6 +74,14 @@ class Welcome(NamedTuple):
     features: list[str]
     limits: dict[str, int]
     server: str
+    expires_in_ms: int | None = None
+
+
+class Auth(NamedTuple):
+    """A newer token for this connection, in place of the one that it came with."""
+
+    request: int
+    token: str
 
 
 class Ping(NamedTuple):
@@ -329,6 +298,23 @@ class Forget(NamedTuple):
     cursor: str
 
 
+class Revoke(NamedTuple):
+    """What is not to be believed any more: tokens of `subject` issued before a time, or the one with `token_id`."""
+
+    request: int
+    subject: str | None = None
+    token_id: str | None = None
+    issued_before_ms: int | None = None
+
+
+class Revocations(NamedTuple):
+    """What is revoked, in byte order of its names, from the one after `after`."""
+
+    request: int
+    after: str | None = None
+    limit: int = 100
+
+
 class Reply(NamedTuple):
     """The answer to every request that has no answer of its own kind."""
 
@@ -337,7 +323,7 @@ class Reply(NamedTuple):
 
 
 Frame: TypeAlias = (
-    Hello | Welcome | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
+    Hello | Welcome | Auth | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
     | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
     | History | Page | Info | List | Delete | Truncate | Configure | Reply
     | Ack | Await | Cursors | Forget
@@ -345,6 +331,7 @@ Frame: TypeAlias = (
     | Enter | Leave | Members | Watch | Unwatch | Presence
     | Lease | Renew | Release | Leases
     | Claim | Settle | Extend | Abandon | Claims
+    | Revoke | Revocations
 )  # fmt: skip
 UNCONDITIONAL = 2**64 - 1
 
@@ -474,6 +461,7 @@ SPECS = (
               lambda data, start, end: Pong(_TOKEN.unpack_from(data, start)[0])),
     _map(0x05, GoAway, Role.BROKER),
     _map(0x06, Error, Role.BROKER),
+    FrameSpec(0x07, Auth, Role.CLIENT, HELLO_BYTES_MAX, encode_map, decoder(Auth)),
     _map(0x10, Open, Role.CLIENT),
     _map(0x11, Opened, Role.BROKER),
     FrameSpec(PUBLISH, Publish, Role.CLIENT, FRAME_BYTES_MAX,
@@ -521,6 +509,8 @@ SPECS = (
     _map(0x5A, Extend, Role.CLIENT),
     _map(0x5B, Abandon, Role.CLIENT),
     _map(0x5C, Claims, Role.CLIENT),
+    _map(0x62, Revoke, Role.CLIENT),
+    _map(0x63, Revocations, Role.CLIENT),
 )  # fmt: skip
 BY_NUMBER: dict[int, FrameSpec] = {spec.number: spec for spec in SPECS}
 BY_CLASS: dict[type[Any], FrameSpec] = {spec.cls: spec for spec in SPECS}

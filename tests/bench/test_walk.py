@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_protocol import frames as f
 from outlast_protocol.batch import encode_batch, read_records, stamp
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.chunk import Chunk, make
 from outlast_broker.cursor import Standing
 from outlast_broker.head import Head

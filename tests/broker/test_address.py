@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from outlast_broker.address import Address, TcpAddress, UnixAddress, parse_address
+from hypothesis import given, strategies as st
+from outlast_broker.address import Address, TcpAddress, UnixAddress, is_private, parse_address
 
 from tests.support.bounds import bounded
 
@@ -47,3 +46,13 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except ValueError:
         return
     assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/x"])
+def test_loopback_is_private(address: str) -> None:
+    assert is_private(parse_address(address))
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"])
+def test_everything_else_is_not(address: str) -> None:
+    assert not is_private(parse_address(address))

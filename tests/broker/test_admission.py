@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from outlast_broker.admission import RETRY_MS, Admission, address_of
+from outlast_broker.admission import RETRY_MS, Admission, address_of, request
 from outlast_broker.bucket import Rates
 from outlast_broker.limits import Limits
 from outlast_protocol import ErrorCode, ProtocolError
@@ -72,16 +72,24 @@ def test_rates_of_connection_address_and_client_hold_together() -> None:
     assert max(meter.take(Rates(1), 0) for meter in admission.enter(HERE, 0).meters) == 501, "the address owes"
 
 
-def test_a_request_is_refused_while_something_is_owed() -> None:
+def test_a_request_is_refused_while_its_client_owes_something() -> None:
     admission = Admission(Limits(client_publishes_per_s=1))
-    peer = admission.enter("", 0)
     for _ in range(2):
-        admission.request(peer, b"alice", Rates(1, 10, 1), 0)
+        admission.request(b"alice", Rates(1, 10, 1), 0)
     with pytest.raises(ProtocolError) as caught:
-        admission.request(peer, b"alice", Rates(1, 0, 0), 0)
+        admission.request(b"alice", Rates(1, 0, 0), 0)
     assert caught.value.code is ErrorCode.RATE_LIMITED and caught.value.detail["retry_after_ms"] == 1_001
-    admission.request(peer, b"bob", Rates(1, 10, 1), 0)
-    admission.request(peer, b"alice", Rates(1, 10, 1), 1_001)
+    admission.request(b"bob", Rates(1, 10, 1), 0)
+    admission.request(b"alice", Rates(1, 10, 1), 1_001)
+
+
+def test_a_request_is_refused_while_its_address_owes_something() -> None:
+    meters = Admission(Limits(address_frames_per_s=1)).enter(HERE, 0).meters
+    for _ in range(2):
+        request(meters, Rates(1), 0)
+    with pytest.raises(ProtocolError):
+        request(meters, Rates(1), 0)
+    request((), Rates(1), 0)
 
 
 def test_a_debt_outlives_its_connection() -> None:

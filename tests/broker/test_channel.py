@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from outlast_broker.channel import Channel
 from outlast_broker.chunk import CHUNK_BYTES

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.claim import FORGOTTEN_AT_ONCE, KEPT_MS, Asked, Claim, Claims, Status, decode, load
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import CLAIMS_MAX

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.settling import SLICE_CHANNELS
 from outlast_protocol import ErrorCode
 from outlast_protocol.frames import (

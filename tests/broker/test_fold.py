@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker import fold
 from outlast_broker.fold import TILE_BYTES, Sight, assemble, folded_batch, passed_over, perishing, still
 from outlast_broker.session import Growing

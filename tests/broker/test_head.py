@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import msgpack
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker import head
 from outlast_broker.head import Head
 

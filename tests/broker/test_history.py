@@ -13,8 +13,7 @@ from outlast_protocol import ErrorCode
 from outlast_protocol.batch import read_records
 from outlast_protocol.frames import Error, History, Page, Published, Truncate
 
-from tests.broker.growing import closed, grown, opened, plain, say, say_each, until_folded
-from tests.broker.growing import page as folded_page
+from tests.broker.growing import closed, grown, opened, page as folded_page, plain, say, say_each, until_folded
 from tests.broker.logs import BIRTH_MS
 from tests.broker.stage import Actor, Stage, Time
 from tests.support.broker import Broker, RawClient, running_broker

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker import journal
 from outlast_broker.damage import Damaged
 from outlast_broker.journal import Entry, entry_head

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.lease import TOKENS_PER_LIFE, Lease, Leases, lease_key, pack_token, read_lease, read_token
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import LEASES_MAX

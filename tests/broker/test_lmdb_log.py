@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from outlast_broker.cursor import Standing
 from outlast_broker.damage import Damaged
-from outlast_broker.head import Head
-from outlast_broker.lmdb_log import FORMAT, LmdbLog, WrongFormat
+from outlast_broker.lmdb_file import FORMAT, WrongFormat
+from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Cut, Deletion, Due, Log
 
 from tests.broker.log_contract import ALL, LogContract, Steps, any_history, check_history
@@ -166,7 +166,7 @@ def test_a_refused_store_can_be_opened_by_the_version_that_wrote_it(tmp_path: Pa
         assert len(offsets(log.read(number, 1, ALL))) == 6
 
 
-# --- growth, snapshots, failure ---------------------------------------------------------------------------
+# --- growth, failure --------------------------------------------------------------------------------------
 
 
 class Repeating:
@@ -231,45 +231,6 @@ def test_a_store_larger_than_the_map_asked_for_is_opened(tmp_path: Path) -> None
         assert offsets(log.read(number, 1, ALL)) == [1, 2]
         commit(log, move(number, batch(3, bytes(900_000))))
         assert offsets(log.read(number, 1, ALL)) == [1, 2, 3]
-
-
-def test_a_snapshot_taken_while_committing_is_a_consistent_prefix(tmp_path: Path) -> None:
-    (tmp_path / "busy").mkdir()
-    with opened(tmp_path / "busy") as log:
-        number = create(log, "a")
-        head = Head("a", 7, BIRTH_MS)
-        written = iter(range(1, 1_000_000))
-
-        def write() -> None:
-            offset = next(written)
-            each = batch(offset, bytes([offset % 256]) * 5_000)
-            commit(log, entry(number, offset, "x"), move(number, each), (number, head._replace(next=offset + 1)))
-
-        writing = Repeating(write)
-        for index in range(5):
-            writing.await_round()
-            log.snapshot(tmp_path / f"copy {index}")
-        writing.join()
-    sizes = [_read_snapshot(tmp_path / f"copy {index}", number) for index in range(5)]
-    assert sizes == sorted(sizes) and sizes[-1] > 0
-
-
-def _read_snapshot(folder: Path, number: int) -> int:
-    """How many commits a copy holds: all that each of them did, and nothing of the next one."""
-    with opened(folder) as copy:
-        found = offsets(copy.read(number, 1, ALL))
-        journal_ids = [journal_id for journal_id, _ in copy.recover()]
-        head = copy.head(number)
-        assert head is not None
-        assert found == journal_ids == list(range(1, head.next))
-        create(copy, "written to the copy")
-        return len(found)
-
-
-def test_a_snapshot_does_not_overwrite(tmp_path: Path, log: LmdbLog) -> None:
-    (tmp_path / "there").mkdir()
-    with pytest.raises(FileExistsError):
-        log.snapshot(tmp_path / "there")
 
 
 FAILING = """

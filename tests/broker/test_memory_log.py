@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import pytest
 from outlast_broker.log import Log
@@ -30,8 +29,3 @@ def test_a_commit_can_be_made_to_fail() -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         commit(log, entry(number, 1, "x"))
     assert list(log.recover()) == []
-
-
-def test_there_is_no_copy_of_what_is_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(NotImplementedError):
-        MemoryLog().snapshot(tmp_path / "copy")

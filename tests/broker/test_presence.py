@@ -4,8 +4,7 @@ from typing import TypeAlias
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.presence import AWAY, LEFT, PRESENT, Key, Member, Roster
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import CLIENT_ID_BYTES_MAX, MEMBER_DATA_BYTES_MAX, MEMBERS_MAX

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.producers import Producers
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import PRODUCERS_REMEMBERED, PUBLISHES_REMEMBERED

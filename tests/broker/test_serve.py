@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outlast_broker.lmdb_log import FORMAT
+from outlast_broker.lmdb_file import FORMAT
 from outlast_protocol.frames import Error, GoAway
 
 from tests.broker.store import flipped, put, raw, values

@@ -3,8 +3,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.channel import Channel
 from outlast_broker.head import Head
 from outlast_broker.settling import BYTES_PER_CHANNEL, SLICE_CHANNELS, Settling

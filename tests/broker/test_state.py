@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_broker.state import Entry, Totals, apply_state, totals_of
 from outlast_protocol import Encoding, ErrorCode, ProtocolError
 from outlast_protocol.limits import STATE_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE_BYTES_MAX

@@ -10,10 +10,20 @@ from . import shell
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("broker")
+
+
+@pytest.fixture(scope="session")
+def data(folder: Path) -> Path:
+    """That broker's data folder."""
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def url(folder: Path, data: Path) -> Iterator[str]:
     """A real broker for all tests: each uses channels of its own."""
-    folder: Path = tmp_path_factory.mktemp("broker")
-    with shell.start("serve", "--listen", f"unix:{folder}/socket", "--data", str(folder / "data")) as broker:
+    with shell.start("serve", "--listen", f"unix:{folder}/socket", "--data", str(data)) as broker:
         assert broker.stderr is not None
         ready = broker.stderr.readline().decode()
         assert f"ready at outlast+unix://{folder}/socket" in ready

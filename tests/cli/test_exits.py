@@ -18,8 +18,9 @@ def test_every_code_is_explained() -> None:
 
 
 def test_the_brokers_codes_are_the_same() -> None:
-    codes = (serve.EXIT_DAMAGED, serve.EXIT_UNAVAILABLE, serve.EXIT_IN_USE, serve.EXIT_STORE_FAILED)
-    assert codes == (Exit.DAMAGED, Exit.UNAVAILABLE, Exit.IN_USE, Exit.STORE_FAILED)
+    brokers = (serve.EXIT_DAMAGED, serve.EXIT_UNAVAILABLE, serve.EXIT_IN_USE, serve.EXIT_STORE_FAILED)
+    assert brokers == (Exit.DAMAGED, Exit.UNAVAILABLE, Exit.IN_USE, Exit.STORE_FAILED)
+    assert serve.EXIT_CONFIG == Exit.CONFIG
 
 
 def test_a_failure_is_one_line() -> None:

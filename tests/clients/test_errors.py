@@ -56,6 +56,9 @@ def test_a_code_of_a_later_version_is_final() -> None:
         (ErrorCode.NOT_A_NUMBER, outlast.NotANumber, {"key": 7}, "key", ""),
         (ErrorCode.LEASE_HELD, outlast.LeaseHeld, {"holder": "a", "retry_after_ms": 5}, "holder", "a"),
         (ErrorCode.LEASE_HELD, outlast.LeaseHeld, {"holder": "a", "retry_after_ms": 5}, "retry_after_ms", 5),
+        (ErrorCode.UNAUTHORIZED, outlast.Unauthorized, {}, "retryable", False),
+        (ErrorCode.TOKEN_EXPIRED, outlast.TokenExpired, {}, "code", "token_expired"),
+        (ErrorCode.FORBIDDEN, outlast.Forbidden, {"verb": "history"}, "verb", "history"),
         (ErrorCode.DAMAGED, outlast.Damaged, {}, "code", "damaged"),
     ],
 )

@@ -8,8 +8,7 @@ from outlast.reading import DELIVER_HEAD_BYTES, RUN_BYTES, Reading
 from outlast.records import Record
 from outlast.starts import EARLIEST, Start
 from outlast_protocol import Position
-from outlast_protocol.frames import Resync as ResyncFrame
-from outlast_protocol.frames import Subscribed
+from outlast_protocol.frames import Resync as ResyncFrame, Subscribed
 from outlast_protocol.tile import make_tile
 
 from .fake_broker import EPOCH, NEXT_EPOCH, NUMBER, TIME_MS, stored

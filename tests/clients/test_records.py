@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from outlast.records import Ack, Retention, from_store, info_from, retention_from, summary_from
-from outlast_protocol import Encoding, Position
-from outlast_protocol import Record as StoredRecord
+from outlast_protocol import Encoding, Position, Record as StoredRecord
 
 EPOCH = 0x00C0FFEE00C0FFEE
 HEADERS = {"k": "v"}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast import Position, Record, StateChanged, StateEntry, StateSnapshot, Violation
 from outlast.replica import CHANGES_KEPT, Changes, Replica, differences
 from outlast_protocol import Data

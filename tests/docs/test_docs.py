@@ -9,14 +9,16 @@ import io
 import json
 import re
 from dataclasses import fields
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import click
 import outlast
 import pytest
 from outlast_broker.config import Config
-from outlast_broker.lmdb_log import FORMAT
+from outlast_broker.lmdb_file import FORMAT
+from outlast_broker.options import OF_A_RULE, OPTIONS, Option
+from outlast_broker.settings import load
 from outlast_broker.web.idempotency import KEYS_MAX
 from outlast_broker.web.problem import STATUS
 from outlast_broker.web.reading import RECORDS_MAX
@@ -33,6 +35,7 @@ from tests.support.tree import ROOT, files, links, syntax, table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -142,20 +145,40 @@ def test_the_table_of_errors_is_the_clients() -> None:
     assert {(plain(row[0]), row[1], row[2]) for row in rows} == coded
 
 
+# --- docs/configuration.md --------------------------------------------------------------------------------
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def test_the_table_of_options_is_the_brokers() -> None:
+    columns = ["option", "variable", "in the file", "default", "live", "what it does"]
+    coded = [
+        [*map(code, (option.flag, option.variable, option.in_file, option.shown(option.default))), live(option)]
+        + [option.details.text]
+        for option in OPTIONS
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in coded]
+    assert table(CONFIGURATION, *columns) == coded, "\n".join(["this is the table:", *lines])
+
+
+def live(option: Option) -> str:
+    return "yes" if option.details.live else ""
+
+
+def test_the_files_on_the_page_are_right(tmp_path: Path) -> None:
+    for block in blocks(CONFIGURATION, "toml"):
+        (tmp_path / "file").write_text(block)
+        assert load(tmp_path / "file").origins
+
+
+def test_a_rule_may_say_what_the_page_says() -> None:
+    [sentence] = re.findall(r"A rule may say (.*?)\.", CONFIGURATION)
+    assert re.findall(r"`(\w+)`", sentence) == [option.key for option in OF_A_RULE]
+
+
 # --- docs/operating.md ------------------------------------------------------------------------------------
-
-
-def shown_default(option: click.Option) -> str:
-    if option.is_flag:
-        return "on" if option.default else "off"
-    return " ".join(option.default) if isinstance(option.default, tuple) else str(option.default)
-
-
-def test_the_table_of_options_is_the_commands() -> None:
-    options = [option for option in serve.params if isinstance(option, click.Option)]
-    coded = [[option.opts[0], option.envvar, shown_default(option)] for option in options]
-    rows = table(OPERATING, "option", "variable", "default", "what it does")
-    assert [[plain(cell) for cell in row[:3]] for row in rows] == coded
 
 
 def test_the_table_of_exit_codes_is_the_commands() -> None:

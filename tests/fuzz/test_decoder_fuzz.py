@@ -14,8 +14,7 @@ from zlib import crc32
 
 import msgpack
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from outlast_protocol import Connection, Malformed, Position, ProtocolError, Role, State, batch
 from outlast_protocol.frames import BY_CLASS, BY_NUMBER, HEADER, MAGIC
 from outlast_protocol.operations import is_for_clients, operation_row, read_operation

@@ -40,6 +40,8 @@ from outlast_protocol.frames import (
     Published,
     Reply,
     Resync,
+    Revocations,
+    Revoke,
     Settle,
     Subscribe,
     Subscribed,
@@ -54,7 +56,7 @@ from outlast_protocol.tile import make_tile
 
 from tests.protocol.bad_batches import bad_batches, bad_runs
 from tests.protocol.bad_frames import bad_frame_rows, kind_of, map_frame, sender_of
-from tests.support.samples import BATCH, CLIENT_ID, EPOCH, SAMPLES, STAMPED
+from tests.support.samples import BATCH, CLIENT_ID, EPOCH, SAMPLES, STAMPED, WELCOME
 from tests.support.vectors import FOLDER, frame_to_json, record_to_json, to_json
 
 CLIENT = CLIENT_ID.encode()
@@ -73,6 +75,7 @@ VARIANTS: dict[str, Frame] = {
     "versions alone": Hello([1]),
     "everything": Hello([1, 2], CLIENT_ID, [U64_MAX, U32_MAX], 60_000, ["later"], "vectors/1", "secret"),
     "features and limits": Welcome(1, "ä😀", 1_000, U64_MAX, ["a", "b"], {"frame_bytes": 65_536, "later": 1}, ""),
+    "the end of a token": WELCOME._replace(expires_in_ms=60_000),
     "token 0": Ping(0),
     "highest token": Ping(U64_MAX),
     "no request is to blame": Error(0, 61, "stopping", {"retry_after_ms": 1_000}),
@@ -127,6 +130,9 @@ VARIANTS: dict[str, Frame] = {
     "a lease with a nonce": Lease(23, 9, "writer", 10_000, nonce=U64_MAX),
     "nothing came of it": Settle(28, 9, "charge:42", U64_MAX),
     "after and limit of claims": Claims(31, "session:42", "charge:42", 1_000),
+    "a subject revoked": Revoke(33, "agent", None, 1_700_000_000_000),
+    "a token revoked": Revoke(33, None, "7f3a"),
+    "after and limit of revocations": Revocations(34, "agent", 1_000),
     "the state as it is": Reply(17, {"last": U64_MAX, "state": STATE_ROWS}),
     "a lease is granted": Reply(23, {"token": 3, "ttl_ms": 10_000, "holder": ""}),
     "a claim is done": Reply(27, {"status": "done", "attempt": 2, "encoding": 0, "data": b"\0paid", "time_ms": 1}),

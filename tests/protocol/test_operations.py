@@ -4,8 +4,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_protocol import ErrorCode, ProtocolError, batch, limits
 from outlast_protocol.operations import (
     BROKERS_OWN,
@@ -21,8 +20,7 @@ from outlast_protocol.operations import (
 )
 from outlast_protocol.position import OFFSET_MAX
 
-from tests.protocol.bad_batches import OPERATIONS as BAD_ROWS
-from tests.protocol.bad_batches import SESSION_LABELS, labelled, operating
+from tests.protocol.bad_batches import OPERATIONS as BAD_ROWS, SESSION_LABELS, labelled, operating
 from tests.support.bounds import bounded
 from tests.support.samples import CLIENT_ID
 from tests.support.strategies import BROKER_OPERATIONS, CLIENT_OPERATIONS, OPERATIONS

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_protocol import ErrorCode, Frame, Malformed, ProtocolError, batch, limits, session_frames
 from outlast_protocol.frames import (
     BY_CLASS,

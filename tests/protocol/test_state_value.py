@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_protocol import Encoding, ErrorCode, ProtocolError
 from outlast_protocol.operations import WHOLE_MAX
 from outlast_protocol.state_value import increased, read_whole

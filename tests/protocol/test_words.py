@@ -4,8 +4,7 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from outlast_protocol import words
 
 from tests.support.bounds import bounded

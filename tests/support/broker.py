@@ -80,8 +80,10 @@ class RawClient:
 
     # --- speaking ---------------------------------------------------------------------------------------------
 
-    def hello(self, producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000) -> Welcome:
-        self.send(Hello([1], self.id, list(producer) if producer else None, heartbeat_ms))
+    def hello(
+        self, producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000, token: str | None = None
+    ) -> Welcome:
+        self.send(Hello([1], self.id, list(producer) if producer else None, heartbeat_ms, token=token))
         return self.expect(Welcome)
 
     def send(self, *frames: Frame) -> None:
@@ -221,11 +223,15 @@ class _Reachable:
         self._clients: list[RawClient] = []
 
     def client(
-        self, client_id: str = "client", producer: tuple[int, int] | None = None, heartbeat_ms: int = 15_000
+        self,
+        client_id: str = "client",
+        producer: tuple[int, int] | None = None,
+        heartbeat_ms: int = 15_000,
+        token: str | None = None,
     ) -> RawClient:
         """A client that has been welcomed."""
         client = self.stranger(client_id)
-        client.hello(producer, heartbeat_ms)
+        client.hello(producer, heartbeat_ms, token)
         return client
 
     def stranger(self, client_id: str = "client") -> RawClient:
@@ -270,6 +276,14 @@ class Broker(_Reachable):
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._server.run()
+
+    def call(self, function: Callable[[Server], F]) -> F:
+        """Calls on the broker's loop; returns what comes of it."""
+
+        async def run() -> F:
+            return function(self._server)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE_S)
 
     def begin_stop(self) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)

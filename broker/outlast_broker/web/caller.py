@@ -9,8 +9,7 @@ from asyncio import Future, get_running_loop
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from outlast_protocol import Connection, ErrorCode, ProtocolError, Role
-from outlast_protocol import frames as f
+from outlast_protocol import Connection, ErrorCode, ProtocolError, Role, frames as f
 
 from .. import clock
 from ..channel import Channel
@@ -23,17 +22,29 @@ Ack = tuple[int, int, bool]
 
 
 class Caller:
-    """One client for one HTTP request; it is its connection's Wire. `unasked` is given what answers no request."""
+    """One client for one HTTP request; it is its connection's Wire. `unasked` is given what answers no request.
 
-    def __init__(self, engine: Engine, client_id: str, unasked: Callable[[Any], None] = lambda frame: None) -> None:
+    Raises ProtocolError for one who is not let in. `client_id` is what the broker calls it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        client_id: str | None,
+        token: str | None = None,
+        unasked: Callable[[Any], None] = lambda frame: None,
+    ) -> None:
         self.engine = engine
-        self.client_id = client_id
+        self.client_id = ""
+        self._refused: ProtocolError | None = None
         self._unasked = unasked
         self._codec = Connection(Role.CLIENT)
         self._waiting: dict[int, Future[Any]] = {}
         self._request = 0
         self.connection = ClientConnection(engine, self, clock.steady_ms())
-        self.tell(f.Hello([f.VERSION], client_id))
+        self.tell(f.Hello([f.VERSION], client_id, token=token))
+        if self._refused is not None:
+            raise self._refused
 
     # --- asking -------------------------------------------------------------------------------------------
 
@@ -88,6 +99,11 @@ class Caller:
         if isinstance(frame, f.Published):
             for ack in frame.acks:
                 self._answer(ack[0], ack)
+            return
+        if isinstance(frame, f.Welcome):
+            self.client_id = frame.client_id
+        if isinstance(frame, f.Error) and not self.client_id:
+            self._refused = refusal(frame)
         elif not self._answer(getattr(frame, "request", 0), frame):
             self._unasked(frame)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from outlast_protocol import Position, Record
-from outlast_protocol import frames as f
+from outlast_protocol import Position, Record, frames as f
 from outlast_protocol.batch import read_records, spans
 
 from .record_json import record_json, state_row

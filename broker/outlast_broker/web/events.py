@@ -13,8 +13,7 @@ from collections import deque
 from typing import Any
 
 from aiohttp import web
-from outlast_protocol import Position
-from outlast_protocol import frames as f
+from outlast_protocol import Position, frames as f
 
 from . import event_text
 from .caller import Caller, refusal
@@ -76,10 +75,11 @@ class Stream:
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = self._taken = 0
         self._number = self._epoch = self._after = 0
-        self._caller = Caller(visit.engine, visit.client_id, self._hear)
+        self._caller = Caller(visit.engine, visit.client_id, visit.token, self._hear)
 
     async def run(self) -> web.StreamResponse:
         """Raises ProtocolError and Problem as long as nothing was said."""
+        self._visit.count(self._caller)
         opened = await self._caller.open(self._visit.channel, self._create)
         self._number, self._epoch = opened.number, opened.epoch
         request = self._caller.request()

@@ -81,7 +81,7 @@ QUERIES: dict[str, Schema] = {
     "start": {"type": "string", "enum": ["earliest", "latest"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": RECORDS_MAX},
     "backwards": FLAG, "raw": FLAG, "create": FLAG, "verbose": FLAG,
-    "prefix": TEXT, "cursor": NAME, "name": NAME, "after_client": TEXT, "after_member": HEX,
+    "access_token": TEXT, "prefix": TEXT, "cursor": NAME, "name": NAME, "after_client": TEXT, "after_member": HEX,
     "header": _array({"type": "string", "pattern": "^[^:]+:"}),
 }  # fmt: skip
 # Where `after` is a name to go on behind.

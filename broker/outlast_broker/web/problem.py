@@ -10,6 +10,8 @@ from outlast_protocol import ErrorCode, ProtocolError
 PROBLEM_TYPE = "application/problem+json"
 # Every code that an answer over HTTP can have; the others are about frames, and are an error of ours.
 STATUS: dict[ErrorCode, int] = {
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.TOKEN_EXPIRED: 401,
     ErrorCode.FRAME_TOO_LARGE: 413,
     ErrorCode.BAD_BODY: 400,
     ErrorCode.BAD_BATCH: 400,
@@ -26,6 +28,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.FOREIGN_MESSAGE: 403,
     ErrorCode.VERSION_MISMATCH: 412,
     ErrorCode.NOT_A_NUMBER: 409,
+    ErrorCode.FORBIDDEN: 403,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.OVERLOADED: 503,
     ErrorCode.READ_ONLY: 503,
@@ -79,6 +82,8 @@ def of_error(error: ProtocolError) -> Problem:
     problem = Problem(STATUS.get(error.code, 500), error.name, error.message, ADVICE.get(error.code, error.advice))
     problem.retryable = error.retryable
     problem.detail = dict(error.detail)
+    if problem.status == 401:
+        problem.headers["WWW-Authenticate"] = 'Bearer realm="outlast"'
     retry_after_ms = error.detail.get("retry_after_ms")
     if isinstance(retry_after_ms, int):
         problem.headers["Retry-After"] = str(max(1, -(-retry_after_ms // 1000)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
-from outlast_protocol import Encoding, Position
-from outlast_protocol import frames as f
+from outlast_protocol import Encoding, Position, frames as f
 from outlast_protocol.batch import STAMP, LabelKey, encode_labelled
 from outlast_protocol.limits import BATCH_RECORDS_MAX
 
@@ -68,13 +67,10 @@ def _header_of(text: str) -> tuple[str, str]:
 
 async def _store(visit: Visit, rows: list[Row], status: int) -> web.Response:
     """Publishes them as one batch; answers when they are on disk."""
-    try:
-        batch = encode_labelled(visit.client_id, rows)
-    except ValueError:  # half of a surrogate pair, which JSON can say and UTF-8 cannot
-        raise bad_request("a name, a header or a key is not UTF-8") from None
     if_offset = visit.number("if_offset")
     key = visit.idempotency_key()
     async with visit.caller() as caller:
+        batch = _batch(caller.client_id, rows)
         opened = await caller.open(visit.channel, create=True)
         condition = f.UNCONDITIONAL if if_offset is None else if_offset
         frame = f.Publish(caller.request(), opened.number, 0, condition, 0, batch)
@@ -90,6 +86,13 @@ async def _store(visit: Visit, rows: list[Row], status: int) -> web.Response:
         "duplicate": duplicate,
     }
     return dictionary_response(said, status)
+
+
+def _batch(client_id: str, rows: list[Row]) -> bytes:
+    try:
+        return encode_labelled(client_id, rows)
+    except ValueError:  # half of a surrogate pair, which JSON can say and UTF-8 cannot
+        raise bad_request("a name, a header or a key is not UTF-8") from None
 
 
 async def _store_once(caller: Caller, frame: f.Publish, key: str, count: int) -> tuple[Stored, bool]:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from outlast_protocol import Position, Record
-from outlast_protocol import frames as f
+from outlast_protocol import Position, Record, frames as f
 from outlast_protocol.batch import read_records
 
 from .problem import bad_request

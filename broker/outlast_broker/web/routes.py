@@ -42,7 +42,7 @@ ROUTES = (
     Route("GET", f"{CHANNEL}/records", "get_records",
           ("after", "before", "last", "since_ms", "start", "limit", "backwards", "raw")),
     Route("GET", f"{CHANNEL}/events", "stream_events",
-          ("after", "last", "since_ms", "start", "cursor", "raw", "create")),
+          ("after", "last", "since_ms", "start", "cursor", "raw", "create", "access_token")),
     Route("GET", f"{CHANNEL}/messages/{{message}}", "get_message"),
     Route("GET", f"{CHANNEL}/state", "get_state"),
     Route("PATCH", f"{CHANNEL}/state", "change_state", ("if_offset",)),

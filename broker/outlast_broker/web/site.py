@@ -11,8 +11,7 @@ from aiohttp import web
 from outlast_protocol import ProtocolError
 
 from .. import __version__, clock
-from ..admission import Peer
-from ..bucket import Rates
+from ..admission import Peer, request as count_request
 from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
@@ -20,7 +19,7 @@ from . import console, events, health, openapi, publishing, reading, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
-from .visit import Streaming, Visit
+from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
 logger = logging.getLogger("outlast.web")
@@ -35,8 +34,7 @@ LINGER_S = 2.0
 READ_BYTES = 65_536
 PREFLIGHT_S = 600
 SERVER = f"outlast/{__version__}"
-CHANGING = ("POST", "PUT", "PATCH", "DELETE")
-ALLOWED_HEADERS = "Content-Type, Idempotency-Key, Last-Event-ID, Outlast-Client, Outlast-Name"
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Outlast-Client, Outlast-Name"
 
 Verb = Callable[[Visit], Awaitable[web.StreamResponse]]
 
@@ -181,24 +179,20 @@ class Site:
         visit.headers = headers
         visit.streams = self._streams
         if route.is_counted:
-            self._count(visit)
+            peer = cast(HttpConnection, request.protocol).peer
+            assert peer is not None, "the request came over a socket that has become something else"
+            count_request(peer.meters, visit.came, clock.steady_ms())
         return await VERBS[route.verb](visit)
-
-    def _count(self, visit: Visit) -> None:
-        """Raises ProtocolError for one who asks too often."""
-        peer = cast(HttpConnection, visit.request.protocol).peer
-        assert peer is not None, "the request came over a socket that has become something else"
-        came = Rates(1, visit.request.content_length or 0, int(visit.route.method in CHANGING))
-        self._engine.admission.request(peer, visit.client_id.encode(), came, clock.steady_ms())
 
     def _open_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._engine.leaving:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
+        token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
         connection = cast(HttpConnection, request.protocol)
         peer, connection.peer = connection.peer, None
         assert peer is not None, "a socket becomes a WebSocket once"
-        connection.become(WebSocketDoor(self._engine, peer, self._entered, self._left), said)
+        connection.become(WebSocketDoor(self._engine, peer, self._entered, self._left, token), said)
         return Switched()
 
 

@@ -10,6 +10,7 @@ from hashlib import sha1
 from .problem import Problem
 
 SUBPROTOCOL = "outlast.v1"
+BEARER = "bearer."
 _VERSION = "13"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -32,6 +33,12 @@ def accept(headers: Mapping[str, str]) -> bytes:
     if SUBPROTOCOL in _tokens(headers, "Sec-WebSocket-Protocol"):
         lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def token_of(headers: Mapping[str, str]) -> str | None:
+    """What a browser brings in the one header that its WebSocket lets it set: `outlast.v1, bearer.TOKEN`."""
+    offered = [each.strip() for each in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    return next((each.removeprefix(BEARER) for each in offered if each.startswith(BEARER)), None)
 
 
 def _tokens(headers: Mapping[str, str], name: str) -> list[str]:

@@ -14,19 +14,24 @@ from outlast_protocol import Position
 from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
+from .. import clock
+from ..bucket import Rates
 from ..engine import Engine
 from ..names import is_name
+from ..rights import check_operator
 from .caller import Caller
 from .problem import Problem, bad_request
 from .record_json import too_large
 from .routes import Route
 
 DEFAULT_CLIENT = "http"
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # As many bytes as a batch may have; parsing more JSON at once would keep everybody else waiting.
 BODY_BYTES_MAX = 1_048_576
 BODY_TIMEOUT_MS = 30_000
 QUERY_FIELDS_MAX = 100
 KEY_BYTES_MAX = 255
+QUERY_TOKEN = "access_token"
 _FLAGS = {"true": True, "1": True, "": True, "false": False, "0": False}
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
@@ -53,17 +58,47 @@ class Visit:
     # --- who asks -----------------------------------------------------------------------------------------
 
     @property
-    def client_id(self) -> str:
-        client_id = self.header("Outlast-Client") or DEFAULT_CLIENT
-        if not is_name(client_id, CLIENT_ID_BYTES_MAX):
+    def client_id(self) -> str | None:
+        """What the request calls its client; where tokens say it, it need not."""
+        client_id = self.header("Outlast-Client") or None
+        if client_id is None and not self.engine.authority.settings.configured:
+            return DEFAULT_CLIENT
+        if client_id is not None and not is_name(client_id, CLIENT_ID_BYTES_MAX):
             raise bad_request(f"Outlast-Client is 1 to {CLIENT_ID_BYTES_MAX} bytes without control characters")
         return client_id
+
+    @property
+    def token(self) -> str | None:
+        """Of the Authorization header, or of the query where that is allowed. Raises ProtocolError and Problem."""
+        said = self.header("Authorization")
+        in_query = self.text(QUERY_TOKEN)
+        if in_query is None:
+            return bearer_of(said)
+        if said is not None:
+            raise bad_request(f"a token comes in Authorization or as {QUERY_TOKEN}, not as both")
+        self.engine.authority.admit_by_query(in_query, clock.now_ms())
+        return in_query
+
+    def check_operator(self) -> None:
+        """Raises ProtocolError for one who may not manage every channel, where there are tokens."""
+        check_operator(self.engine.authority.identify(self.token, clock.now_ms()))
+
+    @property
+    def came(self) -> Rates:
+        """What the request counts for."""
+        return Rates(1, self.request.content_length or 0, int(self.route.method in CHANGING))
+
+    def count(self, caller: Caller) -> None:
+        """Raises ProtocolError for a client that asks too often."""
+        if client := caller.connection.client:
+            self.engine.admission.request(client, self.came, clock.steady_ms())
 
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[Caller]:
         """A client in whose name to ask, for as long as the block lasts."""
-        caller = Caller(self.engine, self.client_id)
+        caller = Caller(self.engine, self.client_id, self.token)
         try:
+            self.count(caller)
             yield caller
         finally:
             caller.leave()
@@ -159,6 +194,12 @@ class Visit:
             advice = f"set Content-Type to {' or '.join(allowed)}, in UTF-8"
             raise Problem(415, "bad_content_type", f"{said[:80]!r} is not taken here", advice)
         return kind
+
+
+def bearer_of(said: str | None) -> str | None:
+    """The token of an Authorization header; another scheme's is none of ours."""
+    scheme, _, token = (said or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def place_of(name: str, text: str) -> tuple[int, int | None]:

@@ -25,6 +25,7 @@ class WebSocketDoor(asyncio.Protocol):
 
     __slots__ = (
         "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_peer", "_reader", "_said_close",
+        "_token",
         "_transport",
     )  # fmt: skip
 
@@ -34,11 +35,13 @@ class WebSocketDoor(asyncio.Protocol):
         peer: Peer,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
+        token: str | None = None,
     ) -> None:
         self._engine = engine
         self._peer = peer
         self._entered = entered
         self._left = left
+        self._token = token
         self._reader = Reader(FRAME_BYTES_MAX)
         self._paused = False
         self._said_close = False
@@ -50,6 +53,7 @@ class WebSocketDoor(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
         self._connection = ClientConnection(self._engine, self, clock.steady_ms(), self._peer)
+        self._connection.token = self._token
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """The command line: `outlast`.
 
-Reading order: root, exits, failures, session; then a verb each: serve, pub, sub, history, channels,
+Reading order: root, exits, failures, session; then a verb each: serve, config, pub, sub, history, channels,
 completion; then bench and demo.
 """
 
@@ -10,7 +10,7 @@ import sys
 
 _THIN = "outlast needs the broker's packages: pip install 'outlast[broker]'"
 # What `pip install outlast` alone does not bring.
-_EXTRA = frozenset({"click", "lmdb", "uvloop", "prometheus_client"})
+_EXTRA = frozenset({"click", "lmdb", "uvloop", "prometheus_client", "pydantic", "pydantic_settings", "structlog"})
 
 
 def main() -> int:

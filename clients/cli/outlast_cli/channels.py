@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 from outlast import ChannelInfo, ChannelSummary, Client, Retention
+from outlast_broker.quantities import show_bytes, show_count, show_duration
 
 from .exits import Exit, Failure
 from .options import BROKERS_RULE, COUNT_OR_RULE, DURATION_OR_RULE, SIZE_OR_RULE, broker_options
-from .quantities import show_bytes, show_count, show_duration
 from .session import channel_of, run_session, say
 from .start import parse_offset_or_position
 from .terminal import is_terminal, table

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 69
     IN_USE = 73
     STORE_FAILED = 74
+    CONFIG = 78
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -28,10 +29,11 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "the command line is wrong",
     Exit.UNREACHABLE: "no broker answers at that address",
     Exit.RESYNC: "records were skipped, and --fail-on-resync was given",
-    Exit.DAMAGED: "serve: the data folder is damaged or of another version",
-    Exit.UNAVAILABLE: "serve: cannot listen or open the data folder",
-    Exit.IN_USE: "serve: another broker has the data folder",
-    Exit.STORE_FAILED: "serve: writing to the disk failed",
+    Exit.DAMAGED: "the data folder, or a backup of it, is damaged or of another version",
+    Exit.UNAVAILABLE: "cannot listen, or open the data folder or the backup",
+    Exit.IN_USE: "another broker has the data folder",
+    Exit.STORE_FAILED: "writing to the disk failed",
+    Exit.CONFIG: "serve: the configuration is wrong",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
     Exit.PIPE_CLOSED: "the reader of standard output has left",
 }

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 from outlast import Client, LeaseInfo
+from outlast_broker.quantities import show_duration
 
 from .exits import Exit
 from .options import broker_options
-from .quantities import show_duration
 from .session import channel_of, run_session
 from .terminal import is_terminal, table
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-
-from .quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
+from outlast_broker.quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
 
 T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])

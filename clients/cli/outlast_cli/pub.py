@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from outlast import Ack, BufferFull, Channel, Client, Data, Lease, OutlastError
+from outlast_broker.quantities import show_count
 
 from . import ephemeral
 from .background import in_background
@@ -19,7 +20,6 @@ from .failures import explain
 from .growing import STDIN, write
 from .lines import LINE_BYTES_MAX, Lines
 from .options import DURATION, broker_options
-from .quantities import show_count
 from .session import channel_of, run_session, say
 from .terminal import is_terminal, table
 

@@ -15,6 +15,7 @@ from .exits import Exit, Failure, exit_table
 # Verb: the module and the name in it.
 VERBS: dict[str, tuple[str, str]] = {
     "serve": (".serve", "serve"),
+    "config": (".config", "config"),
     "pub": (".pub", "pub"),
     "sub": (".sub", "sub"),
     "attach": (".attach", "attach"),
@@ -27,6 +28,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "presence": (".presence", "presence"),
     "state": (".state", "state"),
     "claims": (".claims", "claims"),
+    "backup": (".backup", "backup"),
+    "verify": (".verify", "verify"),
+    "restore": (".restore", "restore"),
     "bench": (".bench.verb", "bench"),
     "demo": (".demo.verb", "demo"),
     "completion": (".completion", "completion"),

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import click
+from outlast_broker.quantities import parse_duration_ms
 from outlast_protocol import Position
-
-from .quantities import parse_duration_ms
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 FROM_ALLOWED = "earliest, latest, last:N, a time as 2026-01-31T12:00:00Z, or how long ago as 10m"

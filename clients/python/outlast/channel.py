@@ -13,8 +13,7 @@ from outlast_protocol.limits import CREDIT_BYTES_MAX
 from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX
 
-from . import delivery, history, starts
-from . import lease as leasing
+from . import delivery, history, lease as leasing, starts
 from .answers import Answers
 from .attachment import AttachFeed, Attachment
 from .backoff import Pace

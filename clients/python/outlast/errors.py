@@ -56,6 +56,22 @@ class BadChannelName(Refused):
     """The broker does not accept the channel's name."""
 
 
+class Unauthorized(Refused):
+    """The broker does not believe the token, or there was none."""
+
+
+class TokenExpired(Refused):
+    """The token was good once."""
+
+
+class Forbidden(Refused):
+    """The token does not grant this: `verb` is what is missing."""
+
+    @property
+    def verb(self) -> str:
+        return self._text("verb")
+
+
 class UnknownChannel(Refused):
     """The channel does not exist, or does not any more."""
 
@@ -325,6 +341,9 @@ class Resync(OutlastError):
 
 
 _TYPES: dict[ErrorCode, type[OutlastError]] = {
+    ErrorCode.UNAUTHORIZED: Unauthorized,
+    ErrorCode.TOKEN_EXPIRED: TokenExpired,
+    ErrorCode.FORBIDDEN: Forbidden,
     ErrorCode.BAD_BATCH: BadData,
     ErrorCode.BAD_CHECKSUM: BadData,
     ErrorCode.UNSUPPORTED_KIND: BadData,

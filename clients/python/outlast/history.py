@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import NamedTuple
 
-from outlast_protocol import ProtocolError, frames
-from outlast_protocol import Record as StoredRecord
+from outlast_protocol import ProtocolError, Record as StoredRecord, frames
 from outlast_protocol.batch import read_records, spans
 from outlast_protocol.operations import Op
 from outlast_protocol.position import OFFSET_MAX

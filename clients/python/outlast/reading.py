@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from outlast_protocol import Position, ProtocolError
-from outlast_protocol import Record as StoredRecord
+from outlast_protocol import Position, ProtocolError, Record as StoredRecord
 from outlast_protocol.batch import Span, read_records, spans
-from outlast_protocol.frames import Resync as ResyncFrame
-from outlast_protocol.frames import Subscribed
+from outlast_protocol.frames import Resync as ResyncFrame, Subscribed
 from outlast_protocol.session_frames import Attached
 from outlast_protocol.tile import is_tile, tile_run
 

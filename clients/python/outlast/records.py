@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from outlast_protocol import Data, Encoding, Headers, Position
-from outlast_protocol import Record as StoredRecord
+from outlast_protocol import Data, Encoding, Headers, Position, Record as StoredRecord
 from outlast_protocol.operations import Operation
 
 _UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)

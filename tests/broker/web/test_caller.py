@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 from outlast_broker.web.caller import Caller
-from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol import frames as f
+from outlast_protocol import ErrorCode, ProtocolError, frames as f
 from outlast_protocol.batch import encode_batch
 
 from tests.broker.stage import Stage
@@ -23,7 +22,7 @@ def run(stage: Stage, work: Callable[[], Awaitable[F]]) -> F:
 
 
 def calling(stage: Stage, unasked: Callable[[Any], None] = lambda frame: None) -> Caller:
-    return stage.call(lambda: Caller(stage.engine, "http", unasked))
+    return stage.call(lambda: Caller(stage.engine, "http", None, unasked))
 
 
 def publishing(caller: Caller, number: int) -> f.Publish:

@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from outlast_broker.web import event_text
-from outlast_protocol import Position
-from outlast_protocol import frames as f
+from outlast_protocol import Position, frames as f
 from outlast_protocol.batch import encode_batch, stamp
 from outlast_protocol.tile import make_tile
 

@@ -10,8 +10,8 @@ from time import perf_counter, process_time
 from typing import Self
 
 import outlast
+from outlast_broker.quantities import show_count
 
-from ..quantities import show_count
 from ..session import say
 from .lane import Lane
 from .plan import Plan

@@ -7,7 +7,8 @@ import re
 import signal
 from pathlib import Path
 
-from ..quantities import show_count
+from outlast_broker.quantities import show_count
+
 from .child import Child, News
 from .line import Line
 from .plan import Deed

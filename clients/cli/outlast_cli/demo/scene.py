@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..quantities import show_count
+from outlast_broker.quantities import show_count
+
 from ..terminal import visible
 
 BAR_LETTERS = 24

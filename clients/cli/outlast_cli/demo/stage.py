@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import outlast
+from outlast_broker.quantities import show_count
 
 from ..exits import Exit
-from ..quantities import show_count
 from ..terminal import paint
 from .child import Child
 from .hand import Victim, carry_out

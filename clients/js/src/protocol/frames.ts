@@ -21,11 +21,12 @@ export interface Frame {
 /** The rows of PROTOCOL.md section 5: type, frame, from, max, body, keys of the map. A test compares them. */
 export const TABLE: readonly (readonly [number, string, string, number, string, string])[] = [
   [0x01, "HELLO", "client", 16384, '`"OUTL"`, map', 'versions [int], client_id? text, producer? [int], heartbeat_ms? int = 15000, features? [text] = [], agent? text = "", token? text'],
-  [0x02, "WELCOME", "broker", 65536, "map", "version int, client_id text, heartbeat_ms int, time_ms int, features [text], limits {text: int}, server text"],
+  [0x02, "WELCOME", "broker", 65536, "map", "version int, client_id text, heartbeat_ms int, time_ms int, features [text], limits {text: int}, server text, expires_in_ms? int"],
   [0x03, "PING", "both", 16, "u64 token", ""],
   [0x04, "PONG", "both", 16, "u64 token", ""],
   [0x05, "GOAWAY", "broker", 65536, "map", "reason text, retry_after_ms int"],
   [0x06, "ERROR", "broker", 65536, "u32 request, map", "code int, message text, detail? {text: int or text} = {}"],
+  [0x07, "AUTH", "client", 16384, "u32 request, map", "token text"],
   [0x10, "OPEN", "client", 65536, "u32 request, map", "channel text, create? bool = true"],
   [0x11, "OPENED", "broker", 65536, "u32 request, map", "number int, epoch int, first int, last int"],
   [0x12, "PUBLISH", "client", 1048576, "u32 request, u64 number, u64 sequence, u64 if_offset, u64 fence, batch", ""],
@@ -67,7 +68,10 @@ export const TABLE: readonly (readonly [number, string, string, number, string, 
   [0x59, "SETTLE", "client", 65536, "u32 request, map", 'number int, key text, token int, encoding? int = 0, data? bytes = ""'],
   [0x5a, "EXTEND", "client", 65536, "u32 request, map", "number int, key text, token int"],
   [0x5b, "ABANDON", "client", 65536, "u32 request, map", "number int, key text, token int"],
-  [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],];
+  [0x5c, "CLAIMS", "client", 65536, "u32 request, map", "channel text, after? text, limit? int = 100"],
+  [0x62, "REVOKE", "client", 65536, "u32 request, map", "subject? text, token_id? text, issued_before_ms? int"],
+  [0x63, "REVOCATIONS", "client", 65536, "u32 request, map", "after? text, limit? int = 100"],
+];
 
 export const HEADER_BYTES = 8;
 export const UNCONDITIONAL = 2n ** 64n - 1n;

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from outlast_cli.quantities import parse_bytes, parse_duration_ms, show_bytes, show_count, show_duration
+from outlast_broker.quantities import exact_bytes, parse_bytes, parse_duration_ms, show_bytes, show_count, show_duration
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,11 @@ def test_what_people_see() -> None:
     assert [show_bytes(size) for size in (0, 1023, 1536, 1 << 50)] == ["0 B", "1023 B", "1.5 KiB", "1024.0 TiB"]
     assert show_duration(90_500) == "1m30s500ms"
     assert [show_count(count, "record") for count in (0, 1, 1204)] == ["0 records", "1 record", "1,204 records"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (1, "1B"), (1536, "1536B"), (1 << 20, "1MiB"), (16 << 30, "16GiB")]
+)
+def test_exact_sizes(size: int, text: str) -> None:
+    assert exact_bytes(size) == text
+    assert parse_bytes(text) == size

@@ -59,3 +59,11 @@ def show_duration(duration_ms: int) -> str:
 def show_count(count: int, noun: str = "") -> str:
     """`1,204 records`; one of them is `1 record`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if noun else f"{count:,}"
+
+
+def exact_bytes(size: int) -> str:
+    """The largest unit that says `size` in whole numbers, as parse_bytes reads it."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _BYTES[unit.upper()] == 0:
+            return f"{size // _BYTES[unit.upper()]}{unit}"
+    return f"{size}B" if size else "0"

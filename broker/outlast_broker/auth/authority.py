@@ -1,0 +1,187 @@
+"""Who is believed, by which keys, and who of them is here: tokens become identities, and those that end are cut off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from outlast_protocol import ErrorCode, ProtocolError
+
+from .identity import EVERYBODY, Identity
+from .revocations import REVOCATION_ROW, Revocation, Revocations
+from .settings import AuthSettings
+from .static_keys import PREFIX, StaticKeys, read_static_keys
+
+if TYPE_CHECKING:
+    from ..connection import ClientConnection
+    from ..engine import Engine
+    from .jwks import TokenKey
+
+logger = logging.getLogger("outlast.auth")
+
+QUERY_LIFETIME_MS = 60_000
+PRUNE_MS = 60_000
+UNAUTHORIZED = "no token that this broker accepts came"
+
+
+class BadKeys(Exception):
+    """A file of keys cannot be used; the message says which and why, and shows nothing of it."""
+
+
+class Keys(NamedTuple):
+    """All keys of one moment."""
+
+    static: StaticKeys
+    signing: Mapping[str, TokenKey]
+
+    def vouch_for(self, identity: Identity) -> bool:
+        """Whether what vouched for somebody still does."""
+        fingerprints = {key.fingerprint for key in self.signing.values()}
+        return self.static.has(identity.key) or identity.key in fingerprints
+
+
+def load_keys(settings: AuthSettings) -> Keys:
+    """Raises BadKeys."""
+    static, signing = StaticKeys({}), dict[str, "TokenKey"]()
+    if settings.keys is not None:
+        with _Naming(settings.keys):
+            static = read_static_keys(settings.keys.read_text())
+    if settings.jwks is not None:
+        from .jwks import read_jwks  # takes 10 MB with it
+
+        with _Naming(settings.jwks):
+            signing = read_jwks(settings.jwks.read_text())
+    return Keys(static, signing)
+
+
+class _Naming:
+    """What goes wrong within is of this file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing begins."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise BadKeys(f"{self._path}: {error.strerror}") from None
+        if isinstance(error, ValueError):
+            raise BadKeys(f"{self._path}: {error}") from None
+
+
+class Authority:
+    """One broker's. Raises BadKeys when it is made."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.settings = engine.config.auth
+        self._keys = load_keys(self.settings)
+        self._revocations = Revocations(engine.log.rows(0, REVOCATION_ROW))
+        self._here: set[ClientConnection] = set()
+        self._pruned_ms = 0
+
+    # --- who comes ----------------------------------------------------------------------------------------
+
+    def identify(self, token: str | None, now_ms: int) -> Identity:
+        """Raises `unauthorized`, whatever is wrong, and `token_expired` for what once was right."""
+        if not self.settings.configured:
+            return EVERYBODY
+        try:
+            identity = self._believed(token, now_ms)
+        except ProtocolError:
+            self._engine.counters.unauthorized += 1
+            raise
+        if self._revocations.covers(identity):
+            self._engine.counters.unauthorized += 1
+            raise _unauthorized("it is revoked")
+        return identity
+
+    def _believed(self, token: str | None, now_ms: int) -> Identity:
+        if not token:
+            raise _unauthorized("there is none")
+        if token.startswith(PREFIX):
+            identity = self._keys.static.find(token)
+            if identity is None:
+                raise _unauthorized("it is no static key of ours")
+            if 0 < identity.expires_ms <= now_ms:
+                raise _expired()
+            return identity
+        if not self._keys.signing:
+            raise _unauthorized("no keys for tokens are configured")
+        from .tokens import Expired, Untrusted, read_token
+
+        try:
+            return read_token(token, self._keys.signing, self.settings, now_ms)
+        except Expired:
+            raise _expired() from None
+        except Untrusted as error:
+            raise _unauthorized(str(error)) from None
+
+    def admit_by_query(self, token: str, now_ms: int) -> None:
+        """Raises `unauthorized` for a token that must not stand in a query: one that is good for long."""
+        left_ms = self.identify(token, now_ms).expires_ms - self.settings.skew_ms - now_ms
+        if not self.settings.query_tokens or not -self.settings.skew_ms <= left_ms <= QUERY_LIFETIME_MS:
+            raise _unauthorized("it came in a query, where it may not be good for long, if tokens may come so at all")
+
+    # --- who is here --------------------------------------------------------------------------------------
+
+    def entered(self, connection: ClientConnection) -> None:
+        self._here.add(connection)
+
+    def left(self, connection: ClientConnection) -> None:
+        self._here.discard(connection)
+
+    def tick(self, now_ms: int) -> None:
+        """Once a second: tells those whose token has expired, and lets them go."""
+        for connection in [each for each in self._here if 0 < each.identity.expires_ms <= now_ms]:
+            connection.fail(_expired())
+        if now_ms - self._pruned_ms >= PRUNE_MS:
+            self._pruned_ms = now_ms
+            for key in self._revocations.prune(now_ms, self._is_about_a_key):
+                self._put(key, None)
+
+    def _is_about_a_key(self, revocation: Revocation) -> bool:
+        """Static keys do not expire by themselves."""
+        issued_ms = self._keys.static.issued(revocation.subject)
+        return issued_ms is not None and issued_ms < revocation.issued_before_ms
+
+    # --- who is not believed any more ---------------------------------------------------------------------
+
+    def revoke(self, revocation: Revocation) -> int:
+        """From now on, over restarts, and for those who are here: returns how many of them were cut off."""
+        in_force = self._revocations.add(revocation)
+        self._put(in_force.row_key, in_force.pack())
+        return self._cut([each for each in self._here if in_force.covers(each.identity)], "it is revoked")
+
+    def revoked(self, after: str, count: int) -> list[Revocation]:
+        return self._revocations.listed(after, count)
+
+    def reload(self) -> int:
+        """Reads the files of keys anew. Raises BadKeys, and then everything stays as it was.
+
+        Who is here by a key that is not there any more, or grants something else now, is cut off; returns how many.
+        """
+        self._keys = load_keys(self.settings)
+        return self._cut([each for each in self._here if not self._keys.vouch_for(each.identity)], "its key is gone")
+
+    def _cut(self, connections: list[ClientConnection], reason: str) -> int:
+        for connection in connections:
+            connection.fail(_unauthorized(reason))
+        return len(connections)
+
+    def _put(self, key: bytes, value: bytes | None) -> None:
+        self._engine.group.work.rows[0, key] = value
+        self._engine.wake()
+
+
+def _unauthorized(reason: str) -> ProtocolError:
+    """The reason is for the log: who has no token that is believed is told no more than that."""
+    logger.info("unauthorized: %s", reason)
+    return ProtocolError(ErrorCode.UNAUTHORIZED, UNAUTHORIZED)
+
+
+def _expired() -> ProtocolError:
+    return ProtocolError(ErrorCode.TOKEN_EXPIRED, "the token has expired")
