@@ -11,6 +11,7 @@ from typing import TypeVar
 from outlast_protocol import ErrorCode, ProtocolError
 
 from .bucket import Bucket, Meter, Rates
+from .counters import Counters
 from .limits import Limits
 
 K = TypeVar("K")
@@ -66,8 +67,9 @@ class Peer:
 class Admission:
     """`limits` may be replaced at any time: they hold for those who come from then on."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, counters: Counters) -> None:
         self.limits = limits
+        self._counters = counters
         self.connections = 0
         self._addresses: dict[str, Crowd] = {}
         self._clients: dict[bytes, Crowd] = {}
@@ -76,6 +78,13 @@ class Admission:
 
     def enter(self, address: str, now_ms: int) -> Peer:
         """Raises ProtocolError when there is no room for one more. `address` "": of this machine, and not counted."""
+        try:
+            return self._enter(address, now_ms)
+        except ProtocolError:
+            self._counters.turned_away += 1
+            raise
+
+    def _enter(self, address: str, now_ms: int) -> Peer:
         limits = self.limits
         crowd = self._crowd_at(address, now_ms) if address else None
         _check_room("connections", self.connections, limits.connections)

@@ -186,10 +186,12 @@ class ClientConnection:
         """The socket is full: the readers fall behind, and requests wait until answers can go out."""
         self.clogged = True
         self._pause(_CLOGGED)
-        debts = self.engine.debts
-        debts.owe(self, self._wire.get_write_buffer_size())
-        if debts.is_over:
-            self.engine.loop.call_soon(self.engine.relieve)
+        self.engine.debts.owe(self, self.unsent_bytes, self._sent_ms)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for the socket."""
+        return self._out_bytes + self._wire.get_write_buffer_size()
 
     def unclog(self) -> None:
         self.clogged = False
@@ -319,6 +321,7 @@ class ClientConnection:
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self.engine.outbox.flush()
         self.abort()
+        self.engine.debts.settled(self)
 
     def ended(self, channel: Channel) -> None:
         """A subscription has ended from the broker's side; the number of a dead channel is dead too."""

@@ -7,7 +7,9 @@ class Counters:
     __slots__ = (
         "bytes_in", "bytes_out", "commits", "connections_opened", "crowded_out", "damaged", "deliveries",
         "descriptors_short", "duplicates", "ephemeral_dropped", "ephemeral_sent", "forbidden", "handshakes_failed",
-        "overloaded", "paced", "records_in", "refused", "resyncs", "unauthorized",
+        "overloaded", "paced", "rate_limited",
+        "records_in", "refused", "resyncs", "turned_away",
+        "unauthorized",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -29,9 +31,11 @@ class Counters:
     handshakes_failed: int
     overloaded: int
     paced: int
+    rate_limited: int
     records_in: int
     refused: int
     resyncs: int
+    turned_away: int
     unauthorized: int
 
     def as_dict(self) -> dict[str, int]:

@@ -81,7 +81,7 @@ class Engine:
         self.log = log
         self.rules = Rules(config.retention, config.rules)
         self.counters = Counters()
-        self.admission = Admission(config.limits)
+        self.admission = Admission(config.limits, self.counters)
         self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
         self.outbox = Outbox()
         self.hub = Hub(log)
@@ -504,11 +504,14 @@ class Engine:
         self.refusal = ProtocolError(ErrorCode.INTERNAL, "the store failed")
         self._failed(error)
 
-    def relieve(self) -> None:
+    def relieve(self, now_ms: int) -> None:
         """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
-        for connection in self.debts.biggest() if self.debts.is_over else ():
+        debts = self.debts
+        for connection in debts:
+            debts.owe(connection, connection.unsent_bytes, now_ms)
+        for connection in debts.biggest(now_ms) if debts.is_over else ():
             self.counters.overloaded += 1
-            connection.cut_off(self.debts.total)
+            connection.cut_off(debts.total)
 
     # --- looking after things -----------------------------------------------------------------------------
 

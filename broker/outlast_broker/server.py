@@ -60,7 +60,7 @@ class Server:
         self._ready = ready
         self._addresses = [parse_address(text) for text in config.listen]
         self._connections: set[ClientConnection] = set()
-        self._lobby = Lobby(self._limits.arrivals, self._crowded_out)
+        self.lobby = Lobby(self._limits.arrivals, self._crowded_out)
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
@@ -92,6 +92,16 @@ class Server:
     @property
     def counters(self) -> Counters:
         return self._engine.counters
+
+    @property
+    def connected(self) -> int:
+        """Sockets that are through the lobby."""
+        return self._engine.admission.connections
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What sockets that are full have not taken yet."""
+        return self._engine.debts.total + self._engine.debts.others
 
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
@@ -152,11 +162,11 @@ class Server:
     def _door(self) -> FrontDoor:
         assert self._site is not None, "the store is opened before anybody is let in"
         admission = self._engine.admission
-        return FrontDoor(self._native_door, self._site.door, self._lobby, admission, self._config.hello_timeout_ms)
+        return FrontDoor(self._native_door, self._site.door, self.lobby, admission, self._config.hello_timeout_ms)
 
     def _tls_door(self) -> TlsDoor:
         assert self.tls is not None, "an address with TLS has a certificate"
-        return TlsDoor(self.tls, self._door, self._lobby, self._config.handshake_timeout_ms, self._tls_failed)
+        return TlsDoor(self.tls, self._door, self.lobby, self._config.handshake_timeout_ms, self._tls_failed)
 
     def _crowded_out(self) -> None:
         self._engine.counters.crowded_out += 1
@@ -179,10 +189,10 @@ class Server:
         for connection in list(self._connections):
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
-        for arrival in self._lobby:
+        for arrival in self.lobby:
             arrival.tick(now_ms)
         self._engine.admission.tick(now_ms)
-        self._relieve()
+        self._relieve(now_ms)
         self._watch_descriptors(now_ms)
         self._watch_disk()
         if self._ticks % DEAD_READERS_TICKS == 0:
@@ -190,15 +200,14 @@ class Server:
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
 
-    def _relieve(self) -> None:
+    def _relieve(self, now_ms: int) -> None:
         """What waits for HTTP is counted once a second."""
         assert self._site is not None
         debts, site = self._engine.debts, self._site
         debts.others = site.waiting_bytes
-        if debts.is_over:
+        self._engine.relieve(now_ms)
+        if debts.is_over and debts.others:
             self._engine.counters.overloaded += site.abort_biggest(debts.over_bytes)
-            debts.others = 0
-            self._engine.relieve()
 
     def _watch_descriptors(self, now_ms: int) -> None:
         """The connections that are allowed leave some; but others may take them, and then the kernel lets nobody in."""
@@ -270,7 +279,7 @@ class Server:
 
     def _close_others(self) -> None:
         """Those who never said what they want, and HTTP."""
-        for arrival in self._lobby:
+        for arrival in self.lobby:
             arrival.close()
         if self._site is not None:
             self._site.leave()
@@ -291,7 +300,7 @@ class Server:
         gc.enable()
         for server in self._servers:
             server.close()
-        for arrival in self._lobby:
+        for arrival in self.lobby:
             arrival.close()
         self._abort_all()
         for path in self._socket_files:

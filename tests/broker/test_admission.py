@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from outlast_broker.admission import RETRY_MS, Admission, address_of, request
 from outlast_broker.bucket import Rates
+from outlast_broker.counters import Counters
 from outlast_broker.limits import Limits
 from outlast_protocol import ErrorCode, ProtocolError
 
@@ -17,7 +18,7 @@ def refused(code: ErrorCode, admission: Admission, address: str = HERE, now_ms: 
 
 
 def test_so_many_and_no_more_until_one_leaves() -> None:
-    admission = Admission(Limits(connections=2))
+    admission = Admission(Limits(connections=2), Counters())
     first, _ = admission.enter(HERE, 0), admission.enter("", 0)
     assert refused(ErrorCode.OVERLOADED, admission).detail == {"limit": "connections", "retry_after_ms": RETRY_MS}
     first.leave()
@@ -26,7 +27,7 @@ def test_so_many_and_no_more_until_one_leaves() -> None:
 
 
 def test_an_address_has_its_own_bound() -> None:
-    admission = Admission(Limits(connections_per_address=1))
+    admission = Admission(Limits(connections_per_address=1), Counters())
     first = admission.enter(HERE, 0)
     assert refused(ErrorCode.OVERLOADED, admission).detail["limit"] == "connections_per_address"
     admission.enter(THERE, 0)
@@ -35,12 +36,12 @@ def test_an_address_has_its_own_bound() -> None:
 
 
 def test_this_machine_is_not_counted() -> None:
-    admission = Admission(Limits(connections_per_address=1, address_connects_per_s=1))
+    admission = Admission(Limits(connections_per_address=1, address_connects_per_s=1), Counters())
     assert [admission.enter("", 0).meters for _ in range(5)] == [()] * 5
 
 
 def test_a_client_has_its_own_bound_wherever_it_is() -> None:
-    admission = Admission(Limits(connections_per_client=1))
+    admission = Admission(Limits(connections_per_client=1), Counters())
     first, second = admission.enter(HERE, 0), admission.enter(THERE, 0)
     admission.greet(first, b"alice", 0)
     with pytest.raises(ProtocolError) as caught:
@@ -52,7 +53,7 @@ def test_a_client_has_its_own_bound_wherever_it_is() -> None:
 
 
 def test_an_address_that_comes_too_often_is_told_when_to_come_back() -> None:
-    admission = Admission(Limits(address_connects_per_s=2))
+    admission = Admission(Limits(address_connects_per_s=2), Counters())
     for _ in range(2):
         admission.enter(HERE, 0).leave()
     admission.tick(0)
@@ -62,7 +63,7 @@ def test_an_address_that_comes_too_often_is_told_when_to_come_back() -> None:
 
 
 def test_rates_of_connection_address_and_client_hold_together() -> None:
-    admission = Admission(Limits(connection_frames_per_s=1, address_frames_per_s=2, client_frames_per_s=3))
+    admission = Admission(Limits(connection_frames_per_s=1, address_frames_per_s=2, client_frames_per_s=3), Counters())
     first, second = admission.enter(HERE, 0), admission.enter(HERE, 0)
     for peer in (first, second):
         admission.greet(peer, b"alice", 0)
@@ -73,7 +74,7 @@ def test_rates_of_connection_address_and_client_hold_together() -> None:
 
 
 def test_a_request_is_refused_while_its_client_owes_something() -> None:
-    admission = Admission(Limits(client_publishes_per_s=1))
+    admission = Admission(Limits(client_publishes_per_s=1), Counters())
     for _ in range(2):
         admission.request(b"alice", Rates(1, 10, 1), 0)
     with pytest.raises(ProtocolError) as caught:
@@ -84,7 +85,7 @@ def test_a_request_is_refused_while_its_client_owes_something() -> None:
 
 
 def test_a_request_is_refused_while_its_address_owes_something() -> None:
-    meters = Admission(Limits(address_frames_per_s=1)).enter(HERE, 0).meters
+    meters = Admission(Limits(address_frames_per_s=1), Counters()).enter(HERE, 0).meters
     for _ in range(2):
         request(meters, Rates(1), 0)
     with pytest.raises(ProtocolError):
@@ -94,7 +95,7 @@ def test_a_request_is_refused_while_its_address_owes_something() -> None:
 
 def test_a_debt_outlives_its_connection() -> None:
     """Else coming back would be the way round a rate."""
-    admission = Admission(Limits(address_frames_per_s=1))
+    admission = Admission(Limits(address_frames_per_s=1), Counters())
     peer = admission.enter(HERE, 0)
     peer.meters[0].take(Rates(10), 0)
     peer.leave()
@@ -104,7 +105,7 @@ def test_a_debt_outlives_its_connection() -> None:
 
 
 def test_those_who_left_are_forgotten() -> None:
-    admission = Admission(Limits(client_frames_per_s=1))
+    admission = Admission(Limits(client_frames_per_s=1), Counters())
     for at in range(100):
         peer = admission.enter(f"10.0.1.{at}", 0)
         admission.greet(peer, str(at).encode(), 0)
@@ -114,7 +115,7 @@ def test_those_who_left_are_forgotten() -> None:
 
 
 def test_limits_may_change_under_those_who_are_there() -> None:
-    admission = Admission(Limits())
+    admission = Admission(Limits(), Counters())
     admission.enter(HERE, 0)
     admission.limits = Limits(connections=1)
     refused(ErrorCode.OVERLOADED, admission)
@@ -139,3 +140,12 @@ def test_limits_may_change_under_those_who_are_there() -> None:
 )
 def test_whom_a_socket_is_counted_for(name: object, address: str) -> None:
     assert address_of(name) == address
+
+
+def test_those_who_are_turned_away_are_counted() -> None:
+    counters = Counters()
+    admission = Admission(Limits(connections=1), counters)
+    admission.enter(HERE, 0)
+    for _ in range(3):
+        refused(ErrorCode.OVERLOADED, admission)
+    assert counters.turned_away == 3

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from outlast_broker import clock
 from outlast_broker.admission import RETRY_MS, Admission
+from outlast_broker.counters import Counters
 from outlast_broker.front_door import HEAD_BYTES_MAX, FrontDoor
 from outlast_broker.limits import Limits
 from outlast_broker.lobby import Lobby
@@ -56,7 +57,7 @@ class Arrival:
     def __init__(self, limits: Limits = LIMITS, address: str = "10.0.0.1") -> None:
         self.native, self.web, self.lobby = Inside(), Inside(), Lobby(10, lambda: None)
         self.transport = Transport(address)
-        self.admission = Admission(limits)
+        self.admission = Admission(limits, Counters())
         self.door = FrontDoor(lambda peer: self.native, lambda peer: self.web, self.lobby, self.admission, 5_000)
         self.door.connection_made(self.transport)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import web
-from outlast_protocol import ProtocolError
+from outlast_protocol import ErrorCode, ProtocolError
 
 from .. import __version__, clock
 from ..admission import Peer, request as count_request
@@ -142,6 +142,7 @@ class Site:
             headers |= self._admit(request)
             response = await self._verb(request, headers)
         except ProtocolError as error:
+            self._engine.counters.rate_limited += error.code is ErrorCode.RATE_LIMITED
             response = problem_response(of_error(error))
         except Problem as problem:
             response = problem_response(problem)
