@@ -6,10 +6,10 @@ READY := $(VENV)/ready
 JS_READY := clients/js/node_modules/.installed-lock.json clients/web/node_modules/.installed-lock.json
 BROWSER_READY := tests/browser/node_modules/.installed-lock.json
 
-.PHONY: help setup demo test check style pages bench clean
+.PHONY: help setup demo test check style pages bench packages try-packages lock clean
 
 help:            ## list the targets
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: $(READY) $(JS_READY)  ## make .venv with Outlast and its tools in it, and install those of the JavaScript client and the pages
 
@@ -46,6 +46,20 @@ pages: $(JS_READY)  ## build the console, and the demo's page, into the packages
 
 bench: $(READY)  ## measure Outlast on this machine
 	$(BIN)/python -m bench
+
+packages: $(READY)  ## build the wheel, the sdist, the Debian package and the lists of what is in them
+	@$(BIN)/python -m pip install --quiet --group packages
+	@rm -rf dist
+	@sh scripts/packages/build_python.sh
+	@sh scripts/packages/build_sbom.sh
+	@sh scripts/packages/build_deb.sh
+
+try-packages: packages  ## install the Debian package here, run it and purge it: on a machine that is thrown away
+	@sh scripts/packages/try_deb.sh
+
+lock: $(READY)   ## pin what the packages bring along
+	@$(BIN)/python -m pip install --quiet --group packages
+	@sh scripts/packages/lock.sh
 
 clean:           ## remove what setup made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist clients/js/node_modules clients/js/dist clients/web/node_modules tests/browser/node_modules

@@ -53,9 +53,6 @@ class CountingWire:
         self.writes += 1
         self.bytes += len(data)
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
     def can_write_eof(self) -> bool:
         return True
 
@@ -64,6 +61,9 @@ class CountingWire:
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 class InstructionCounter:

@@ -12,6 +12,7 @@ from .retention import RETENTION_KEYS
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
+    from .engine import Engine
 
 # So many rows of the longest names fit one REPLY.
 LIST_ROWS_MAX = 2_000
@@ -29,7 +30,8 @@ def _describe(connection: ClientConnection, channel: Channel) -> dict[str, Any]:
     return _summary(channel) | {
         "number": channel.number,
         "created_ms": channel.created_ms,
-        "subscribers": len(channel.readers),
+        **_company(channel),
+        "messages": connection.engine.session(channel).open_count,
         "retention": rule.as_dict(),
     }
 
@@ -55,9 +57,30 @@ def _list(connection: ClientConnection, frame: f.List) -> None:
     """As many rows as were asked for and fit a REPLY."""
     count = min(frame.limit, LIST_ROWS_MAX)
     names = _names(connection, frame, count + 1)
-    channels = [connection.engine.hub.by_number(number) for _, number in names[:count]]
-    rows = [_summary(channel) for channel in channels if channel is not None]
-    connection.reply(frame.request, {"channels": rows, "more": len(names) > len(channels)})
+    rows = [_row(connection.engine, number) for _, number in names[:count]]
+    connection.reply(frame.request, {"channels": [row for row in rows if row], "more": len(names) > count})
+
+
+def _row(engine: Engine, number: int) -> dict[str, Any]:
+    """A channel that is not in memory is told of by its head, and stays where it is; {} if it is being deleted."""
+    channel = engine.hub.loaded(number)
+    if channel is not None:
+        messages = {"messages": channel.session.open_count} if channel.session is not None else {}
+        return _summary(channel) | _company(channel) | messages
+    head = engine.hub.head(number)
+    if head is None:
+        return {}
+    last = head.next - 1
+    return {
+        "channel": head.name,
+        "epoch": head.epoch,
+        "first": head.first,
+        "last": last,
+        "bytes": head.stored_bytes,
+        "last_ms": head.last_ms if last else 0,
+        "subscribers": 0,
+        "members": 0,
+    }
 
 
 def _names(connection: ClientConnection, frame: f.List, count: int) -> Sequence[tuple[str, int]]:
@@ -106,6 +129,12 @@ def configure(connection: ClientConnection, frame: f.Configure) -> None:
     connection.engine.configure(channel, {key: value for key, value in own.items() if value is not None})
     rule = connection.engine.rules.of(channel)
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"retention": rule.as_dict()}))
+
+
+def _company(channel: Channel) -> dict[str, int]:
+    """Who is there: readers, and members that have not left."""
+    members = 0 if channel.attendance is None else sum(channel.attendance.roster.counts)
+    return {"subscribers": len(channel.readers), "members": members}
 
 
 def _summary(channel: Channel) -> dict[str, Any]:

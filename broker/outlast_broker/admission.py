@@ -21,7 +21,7 @@ RETRY_MS = 5_000
 IPV6_BITS = 64
 
 
-class Crowd:
+class Account:
     """The connections of one address or one client, and what they may send together."""
 
     __slots__ = ("connections", "connects", "meter")
@@ -44,13 +44,13 @@ class Peer:
 
     __slots__ = ("_admission", "_client", "address", "meters")
 
-    def __init__(self, admission: Admission, address: Crowd | None, meters: tuple[Meter, ...]) -> None:
+    def __init__(self, admission: Admission, address: Account | None, meters: tuple[Meter, ...]) -> None:
         self._admission = admission
-        self._client: Crowd | None = None
+        self._client: Account | None = None
         self.address = address
         self.meters = meters
 
-    def is_client(self, client: Crowd) -> None:
+    def is_client(self, client: Account) -> None:
         self._client = client
         client.connections += 1
         if client.meter is not None:
@@ -59,9 +59,9 @@ class Peer:
     def leave(self) -> None:
         """The socket is gone."""
         self._admission.connections -= 1
-        for crowd in (self.address, self._client):
-            if crowd is not None:
-                crowd.connections -= 1
+        for account in (self.address, self._client):
+            if account is not None:
+                account.connections -= 1
 
 
 class Admission:
@@ -71,8 +71,8 @@ class Admission:
         self.limits = limits
         self._counters = counters
         self.connections = 0
-        self._addresses: dict[str, Crowd] = {}
-        self._clients: dict[bytes, Crowd] = {}
+        self._addresses: dict[str, Account] = {}
+        self._clients: dict[bytes, Account] = {}
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -86,29 +86,29 @@ class Admission:
 
     def _enter(self, address: str, now_ms: int) -> Peer:
         limits = self.limits
-        crowd = self._crowd_at(address, now_ms) if address else None
+        account = self._account_at(address, now_ms) if address else None
         _check_room("connections", self.connections, limits.connections)
-        if crowd is not None:
-            _check_room("connections_per_address", crowd.connections, limits.connections_per_address)
-            if crowd.connects is not None and (wait_ms := crowd.connects.take(1, now_ms)):
+        if account is not None:
+            _check_room("connections_per_address", account.connections, limits.connections_per_address)
+            if account.connects is not None and (wait_ms := account.connects.take(1, now_ms)):
                 raise _too_fast("address_connects_per_s", wait_ms)
-            crowd.connections += 1
+            account.connections += 1
         self.connections += 1
         own = Meter(limits.of_connection, now_ms) if any(limits.of_connection) else None
-        shared = None if crowd is None else crowd.meter
-        return Peer(self, crowd, tuple(meter for meter in (own, shared) if meter is not None))
+        shared = None if account is None else account.meter
+        return Peer(self, account, tuple(meter for meter in (own, shared) if meter is not None))
 
     def greet(self, peer: Peer, client: bytes, now_ms: int) -> None:
         """The peer has said who it is. Raises ProtocolError when there are too many of it."""
-        crowd = self._crowd_of(client, now_ms)
-        _check_room("connections_per_client", crowd.connections, self.limits.connections_per_client)
-        peer.is_client(crowd)
+        account = self._account_of(client, now_ms)
+        _check_room("connections_per_client", account.connections, self.limits.connections_per_client)
+        peer.is_client(account)
 
     # --- requests without a connection of their own -------------------------------------------------------
 
     def request(self, client: bytes, came: Rates, now_ms: int) -> None:
         """As the function `request`, for a client."""
-        if any(self.limits.of_client) and (meter := self._crowd_of(client, now_ms).meter) is not None:
+        if any(self.limits.of_client) and (meter := self._account_of(client, now_ms).meter) is not None:
             request((meter,), came, now_ms)
 
     # --- looking after things -----------------------------------------------------------------------------
@@ -118,18 +118,18 @@ class Admission:
         _forget(self._addresses, now_ms)
         _forget(self._clients, now_ms)
 
-    def _crowd_at(self, address: str, now_ms: int) -> Crowd:
-        crowd = self._addresses.get(address)
-        if crowd is None:
+    def _account_at(self, address: str, now_ms: int) -> Account:
+        account = self._addresses.get(address)
+        if account is None:
             limits = self.limits
-            crowd = self._addresses[address] = Crowd(limits.of_address, limits.address_connects_per_s, now_ms)
-        return crowd
+            account = self._addresses[address] = Account(limits.of_address, limits.address_connects_per_s, now_ms)
+        return account
 
-    def _crowd_of(self, client: bytes, now_ms: int) -> Crowd:
-        crowd = self._clients.get(client)
-        if crowd is None:
-            crowd = self._clients[client] = Crowd(self.limits.of_client, 0, now_ms)
-        return crowd
+    def _account_of(self, client: bytes, now_ms: int) -> Account:
+        account = self._clients.get(client)
+        if account is None:
+            account = self._clients[client] = Account(self.limits.of_client, 0, now_ms)
+        return account
 
 
 def request(meters: tuple[Meter, ...], came: Rates, now_ms: int) -> None:
@@ -140,7 +140,7 @@ def request(meters: tuple[Meter, ...], came: Rates, now_ms: int) -> None:
         each.take(came, now_ms)
 
 
-def address_of(name: object) -> str:
+def counted_as(name: object) -> str:
     """Whom to count a socket for, by its other end's name; "": nobody, for it comes from this machine.
 
     What stands in front of the broker here, a proxy or a tunnel, has all its users come from one address.
@@ -156,9 +156,9 @@ def address_of(name: object) -> str:
     return "" if address.is_loopback else str(address)
 
 
-def _forget(crowds: dict[K, Crowd], now_ms: int) -> None:
-    for key in [key for key, crowd in crowds.items() if crowd.is_forgettable(now_ms)]:
-        del crowds[key]
+def _forget(accounts: dict[K, Account], now_ms: int) -> None:
+    for key in [key for key, account in accounts.items() if account.is_forgettable(now_ms)]:
+        del accounts[key]
 
 
 def _check_room(limit: str, count: int, most: int) -> None:

@@ -10,6 +10,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def steady_us() -> int:
+    """As `steady_ms`, finer: for what is measured."""
+    return time.monotonic_ns() // 1_000
+
+
 def steady_ms() -> int:
     """Milliseconds that never run backwards, for intervals and timeouts."""
     return time.monotonic_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -20,8 +19,10 @@ from . import (
     greeting,
     history,
     leasing,
+    logs,
     receipts,
     revoking,
+    status,
     subscribing,
 )
 from .admission import RETRY_MS, Peer
@@ -38,9 +39,11 @@ from .rights import guarded, is_less
 from .subscription import Subscription
 
 if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
     from .engine import Engine
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -64,9 +67,9 @@ class ClientConnection:
 
     __slots__ = (
         "_closed", "_finished", "_handlers", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed",
-        "_protocol", "_received_ms", "_sent_ms", "_wire", "awaits", "behind", "channels", "client", "clogged", "engine",
-        "heard_ms", "identity", "lagging", "members", "pages_asked", "peer", "producer", "rights", "serving",
-        "subscriptions", "token", "watches",
+        "_protocol", "_received_ms", "_sent_ms", "_wire", "address", "agent", "awaits", "behind", "channels", "client",
+        "clogged", "door", "engine", "heard_ms", "heard_us", "id", "identity", "lagging", "members", "pages_asked",
+        "peer", "producer", "rights", "serving", "since_ms", "subscriptions", "token", "watches",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, wire: Wire, now_ms: int, peer: Peer | None = None) -> None:
@@ -84,6 +87,10 @@ class ClientConnection:
         # Pages of history and lists of channels that are being made.
         self.pages_asked = 0
         self._finished = False
+        # Whose it is and where it came in, for those who ask.
+        self.id = 0
+        self.door = self.address = self.agent = ""
+        self.since_ms = 0
         self.client = b""
         self.identity = NOBODY
         # By channel number, of those that are open here: what may be done to them. Empty where everybody may all.
@@ -91,7 +98,7 @@ class ClientConnection:
         self._handlers = GUARDED_HANDLERS
         # What came with the socket, for a HELLO that brings none itself.
         self.token: str | None = None
-        self.heard_ms = 0
+        self.heard_ms = self.heard_us = 0
         self.producer: tuple[int, int] | None = None
         self.channels: dict[int, Channel] = {}
         self.subscriptions: dict[int, Subscription] = {}
@@ -106,11 +113,22 @@ class ClientConnection:
         self.serving = False
         engine.counters.connections_opened += 1
 
+    @property
+    def log(self) -> BoundLogger:
+        """Says whose connection it is about. Made when there is something to say: that is seldom."""
+        return logger.bind(connection=self.id, client=self.client.decode())
+
+    def came_by(self, door: str, address: str) -> None:
+        """It is somebody's from outside, who counts as connected until `closed`."""
+        self.door, self.address, self.since_ms = door, address, clock.now_ms()
+        self.id = self.engine.crowd.enter(self, door)
+
     # --- the socket ---------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Handles every frame that `data` completes, then writes what there is to say."""
-        self._received_ms = clock.steady_ms()
+        self.heard_us = clock.steady_us()
+        self._received_ms = self.heard_us // 1_000
         self.heard_ms = clock.now_ms()
         self.engine.counters.bytes_in += len(data)
         frames = self._protocol.receive(data)
@@ -171,6 +189,11 @@ class ClientConnection:
         bounded = self._out_bytes + size <= self.engine.debts.connection_bytes_max
         return bounded and not self.clogged and not self._holds
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is to be sent, and what its socket has not taken yet."""
+        return self._out_bytes + self._wire.get_write_buffer_size()
+
     def flush(self) -> None:
         out, self._out = self._out, []
         self.engine.counters.bytes_out += self._out_bytes
@@ -186,12 +209,7 @@ class ClientConnection:
         """The socket is full: the readers fall behind, and requests wait until answers can go out."""
         self.clogged = True
         self._pause(_CLOGGED)
-        self.engine.debts.owe(self, self.unsent_bytes, self._sent_ms)
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What waits for the socket."""
-        return self._out_bytes + self._wire.get_write_buffer_size()
+        self.engine.debts.owe(self, self.waiting_bytes, self._sent_ms)
 
     def unclog(self) -> None:
         self.clogged = False
@@ -224,6 +242,7 @@ class ClientConnection:
     def closed(self) -> None:
         """The socket is gone; everything that was accepted stays accepted."""
         self._closed = True
+        self.engine.crowd.leave(self.id, self.door)
         self.engine.debts.settled(self)
         self._postponed = []
         self._protocol.close()
@@ -315,10 +334,10 @@ class ClientConnection:
 
     def cut_off(self, owed: int) -> None:
         """To make room in memory. What waits for its socket goes, too, so it can hardly be told."""
+        self.log.warning("cut_off", waiting_bytes=self.waiting_bytes, all_waiting_bytes=owed)
         text = f"{owed} bytes wait for sockets that do not take them"
-        error = ProtocolError(ErrorCode.OVERLOADED, text, limit="outgoing_bytes", retry_after_ms=RETRY_MS)
-        logger.warning("cut off client %s: %s", self.client.decode(), error)
-        self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
+        detail: dict[str, int | str] = {"limit": "outgoing_bytes", "retry_after_ms": RETRY_MS}
+        self.send(f.encode(f.Error(0, ErrorCode.OVERLOADED, text, detail)))
         self.engine.outbox.flush()
         self.abort()
         self.engine.debts.settled(self)
@@ -328,14 +347,14 @@ class ClientConnection:
         self.subscriptions.pop(channel.number, None)
 
     def refuse(self, request: int, error: ProtocolError) -> None:
-        self.engine.counters.refused += 1
+        self.engine.counters.refuse(error.code)
         self.send(f.encode(f.Error(request, error.code, error.message, error.detail)))
         if error.fatal:
             self._hang_up()
 
     def fail(self, error: ProtocolError) -> None:
-        logger.info("refused: %s", error)
-        self.engine.counters.refused += 1
+        self.log.info("refused", code=error.code.name.lower(), error=error.message)
+        self.engine.counters.refuse(error.code)
         self.send(f.encode(f.Error(0, error.code, error.message, error.detail)))
         self._hang_up()
 
@@ -389,7 +408,7 @@ class ClientConnection:
         try:
             self.engine.publish(self, channel, frame)
         except ProtocolError as error:
-            self.engine.counters.refused += 1
+            self.engine.counters.refuse(error.code)
             # What the refusal reveals (the last offset, a token) may not be on disk yet: PROTOCOL.md 2.1.
             answer = f.encode(f.Error(frame.request, error.code, error.message, error.detail))
             if error.code is ErrorCode.FENCED:
@@ -441,12 +460,12 @@ class ClientConnection:
         except ProtocolError as error:
             self.refuse(request, error)
         except Exception:
-            logger.exception("request %d failed", request)
+            self.log.exception("request_failed", request=request)
             self.refuse(request, ProtocolError(ErrorCode.INTERNAL, "the broker failed to answer"))
 
     def _say_damaged(self, request: int, damage: Damaged, number: int = 0) -> None:
         self.engine.counters.damaged += 1
-        logger.error("damaged: %s", damage)
+        self.log.error("damaged", error=str(damage))
         self.refuse(request, ProtocolError(ErrorCode.DAMAGED, str(damage), number=number))
 
     def read_aside(
@@ -514,6 +533,8 @@ HANDLERS: dict[type[Any], Callable[[ClientConnection, Any], None]] = {
     f.Members: attendance.members,
     f.Watch: attendance.watch,
     f.Unwatch: attendance.unwatch,
+    f.Status: status.status,
+    f.Connections: status.connections,
     f.Revoke: revoking.revoke,
     f.Revocations: revoking.revocations,
 }

@@ -43,6 +43,8 @@ class NativeDoor(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)
         bound_buffers(transport)
         self._connection = ClientConnection(self._engine, transport, clock.steady_ms(), self._peer)
+        address = address_of(transport)
+        self._connection.came_by("tcp" if address else "unix", address)
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:
@@ -58,6 +60,15 @@ class NativeDoor(asyncio.Protocol):
         self._connection.closed()
         self._peer.leave()
         self._left(self._connection)
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Where the peer is, as `127.0.0.1:40312`; "" when that is no question, for a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return ""
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def bound_buffers(transport: asyncio.Transport) -> None:

@@ -7,7 +7,6 @@ once, releasing its records to readers and its acknowledgements to publishers.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
@@ -19,13 +18,14 @@ from outlast_protocol.batch import KIND_AT, KIND_SESSION, check_batch, read_reco
 from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, deliver_head, encode, encode_acks
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
-from . import clock, retention
+from . import clock, logs, retention
 from .admission import Admission
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
 from .config import Config
 from .counters import Counters
+from .crowd import Crowd
 from .cursor import Cursors
 from .damage import Damaged
 from .debts import Debts
@@ -38,6 +38,7 @@ from .hub import Hub
 from .journal import entry_head
 from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
+from .measures import Measures
 from .outbox import Outbox
 from .rules import Rules
 from .session import (
@@ -59,7 +60,7 @@ from .sweep import sooner
 if TYPE_CHECKING:
     from .connection import ClientConnection
 
-logger = logging.getLogger("outlast.engine")
+logger = logs.logger("outlast.engine")
 
 DUE_PER_TICK = 200
 FEW_CHUNKS = 8
@@ -83,6 +84,10 @@ class Engine:
         self.counters = Counters()
         self.admission = Admission(config.limits, self.counters)
         self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
+        self.measures = Measures()
+        self.crowd = Crowd()
+        # What the server saw when it last looked.
+        self.disk_free_bytes = 0
         self.outbox = Outbox()
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
@@ -216,6 +221,11 @@ class Engine:
             self._held.append(connection)
 
     @property
+    def backlog_bytes(self) -> int:
+        """Accepted, and not on disk."""
+        return self.group.bytes + (self.in_flight.bytes if self.in_flight is not None else 0)
+
+    @property
     def _crowded(self) -> bool:
         group = self.group
         waiting = len(group.work.cursors) + len(group.work.rows)
@@ -293,6 +303,7 @@ class Engine:
         firsts, batches = fresh
         firsts.append(offset)
         batches.append(stamped)
+        group.records += records
         self.counters.records_in += records
         return offset
 
@@ -310,6 +321,7 @@ class Engine:
         words = group.acks.get(connection)
         if words is None:
             group.acks[connection] = [word, offset]
+            group.heard_us.append(connection.heard_us)
         else:
             words += (word, offset)
         if not self._waking:
@@ -410,7 +422,7 @@ class Engine:
                 self.session(channel)
             return channel
         except Damaged as damage:
-            logger.error("damaged: %s", damage)
+            logger.error("damaged", number=number, error=str(damage))
             self.counters.damaged += 1
             return None
 
@@ -419,7 +431,7 @@ class Engine:
         try:
             return self.log.oldest(channel.number, count)
         except Damaged as damage:
-            logger.error("damaged: %s", damage)
+            logger.error("damaged", channel=channel.name, error=str(damage))
             self.counters.damaged += 1
             return []
 
@@ -436,7 +448,7 @@ class Engine:
             channel.due_ms = new_ms
             group.heads.add(channel)
 
-    def _committed(self, outcome: Outcome) -> None:
+    def _committed(self, outcome: Outcome, commit_us: int, ended_us: int) -> None:
         group, self.in_flight = self.in_flight, None
         assert group is not None, "a commit ends that nobody began"
         self.counters.commits += 1
@@ -446,12 +458,25 @@ class Engine:
             channel.moved()
         self.group.trims.update(group.moving, group.trims & group.rewriting)
         following = self._hand_over() if self._waking else None
+        deliveries = self.counters.deliveries
         self._release(group)
+        self._measure(group, outcome, commit_us, ended_us, self.counters.deliveries - deliveries)
         self._settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
         self._tell_idle()
         self._resume_held()
         self._tidy()
+
+    def _measure(self, group: Group, outcome: Outcome, commit_us: int, ended_us: int, deliveries: int) -> None:
+        """What of this is each publish's own is only when it came: all the rest of a commit is common to its group."""
+        measures, now_us = self.measures, clock.steady_us()
+        measures.commit_us.observe(commit_us)
+        measures.sync_us.observe(outcome.sync_us)
+        if group.records:
+            measures.commit_records.observe(group.records)
+        if deliveries:
+            measures.delivery_us.observe(now_us - ended_us, deliveries)
+        measures.publish_us.observe_since(now_us, group.heard_us, [len(words) >> 1 for words in group.acks.values()])
 
     def _release(self, group: Group | None) -> None:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""
@@ -504,15 +529,6 @@ class Engine:
         self.refusal = ProtocolError(ErrorCode.INTERNAL, "the store failed")
         self._failed(error)
 
-    def relieve(self, now_ms: int) -> None:
-        """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
-        debts = self.debts
-        for connection in debts:
-            debts.owe(connection, connection.unsent_bytes, now_ms)
-        for connection in debts.biggest(now_ms) if debts.is_over else ():
-            self.counters.overloaded += 1
-            connection.cut_off(debts.total)
-
     # --- looking after things -----------------------------------------------------------------------------
 
     def _resume_held(self) -> None:
@@ -547,6 +563,7 @@ class Engine:
 
     def tick(self, now_ms: int) -> None:
         """Once a second: what time alone changes."""
+        self.measures.tick(now_ms)
         for number in self.log.due(now_ms, DUE_PER_TICK):
             channel = self.load(number)
             if channel is None:

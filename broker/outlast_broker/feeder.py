@@ -6,7 +6,6 @@ socket is clogged: so a stalled reader costs one slice of memory, and the log re
 
 from __future__ import annotations
 
-import logging
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,6 @@ from .subscription import Subscription
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
-
-logger = logging.getLogger("outlast.feeder")
 
 # Large enough that replay is cheap; it goes out in frames of a chunk each, for lines that keep breaking.
 SLICE_BYTES = 262_144
@@ -172,8 +169,9 @@ class Feeder:
 
     def _refuse(self, reader: Subscription, code: ErrorCode, error: BaseException) -> None:
         """Promise 7: what fails its checksum is never served, and never skipped in silence."""
-        logger.error("%s: %s", code.name.lower(), error)
+        reader.connection.log.error(code.name.lower(), channel=reader.channel.name, error=str(error))
         self._counters.damaged += code is ErrorCode.DAMAGED
+        self._counters.refuse(code)
         reader.end()
         reader.connection.ended(reader.channel)
         reader.connection.send(encode(Error(0, code, str(error), {"number": reader.channel.number})))

@@ -6,12 +6,11 @@ Until then whoever reconnects finds the operations that he missed.
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import folded, rewriting
+from . import folded, logs, rewriting
 from .channel import Channel
 from .log import Rewrite
 from .rewriting import Rewritten, Wanted
@@ -21,7 +20,7 @@ from .sweep import Perishing
 if TYPE_CHECKING:
     from .engine import Engine
 
-logger = logging.getLogger("outlast.folding")
+logger = logs.logger("outlast.folding")
 
 # Rows of folded messages that are looked at for retention with each rewrite.
 ROWS_PER_FOLD = 64
@@ -176,8 +175,8 @@ class Folding:
             return True
         rewritten = None if failure is not None else future.result()
         if rewritten is None:
-            number = turn.channel.number
-            logger.error("not folded: %s", failure or f"channel number {number} has no record {turn.wanted.high}")
+            missing = f"there is no record {turn.wanted.high}"
+            logger.error("not_folded", channel=turn.channel.name, error=str(failure or missing))
             self._descents.pop(turn.channel, None)
             return False
         self._commit(turn, session, rewritten)

@@ -8,7 +8,6 @@ where the length of HELLO has a 0.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
@@ -17,13 +16,13 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.frames import Error, Hello, encode
 from outlast_protocol.limits import HELLO_BYTES_MAX
 
-from . import clock
-from .admission import Admission, Peer, address_of
+from . import clock, logs
+from .admission import Admission, Peer, counted_as
 from .door import end_writing
 from .lobby import Lobby
 from .web.problem import PROBLEM_TYPE, of_error
 
-logger = logging.getLogger("outlast.connection")
+logger = logs.logger("outlast.connection")
 
 Door = Callable[[Peer], asyncio.Protocol]
 
@@ -96,7 +95,7 @@ class FrontDoor(asyncio.Protocol):
             return
         came = self._came = self._came + data if self._came else data
         if is_tls(came):
-            logger.info("refused: TLS on an address that does not speak it")
+            logger.info("refused", error="TLS on an address that does not speak it")
             self._transport.write(_TLS_REFUSAL)
             self.close()
         elif self._is_http:
@@ -111,7 +110,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _hand_over(self, door: Door) -> None:
         try:
-            peer = self._admission.enter(address_of(self._transport.get_extra_info("peername")), clock.steady_ms())
+            peer = self._admission.enter(counted_as(self._transport.get_extra_info("peername")), clock.steady_ms())
         except ProtocolError as error:
             self.turn_away(error)
             return
@@ -134,7 +133,7 @@ class FrontDoor(asyncio.Protocol):
 
     def turn_away(self, error: ProtocolError) -> None:
         """Says why, in the words of who came, and waits for it to close: what it still writes is not read."""
-        logger.info("refused: %s", error)
+        logger.info("turned_away", error=error.name, limit=error.detail["limit"])
         self._over = True
         if self._is_http:
             self._transport.write(_problem_answer(error))

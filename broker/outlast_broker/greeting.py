@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FEATURES: tuple[str, ...] = ()
 LIMITS = dict(limits.stated())
+# What is kept of what a client says that it is.
+AGENT_LETTERS_MAX = 64
+SERVER = f"outlast/{__version__}"
 
 
 def hello(connection: ClientConnection, frame: f.Hello) -> None:
@@ -34,9 +37,9 @@ def hello(connection: ClientConnection, frame: f.Hello) -> None:
     heartbeat_ms = heartbeat_ms_agreed(frame.heartbeat_ms)
     features = [name for name in FEATURES if name in frame.features]
     stated = LIMITS | {"channels": connection.engine.config.channels_per_connection}
-    server = f"outlast/{__version__}"
     ends_ms = _expires_in_ms(identity, now_ms)
-    welcome = f.Welcome(f.VERSION, client_id, heartbeat_ms, now_ms, features, stated, server, ends_ms)
+    welcome = f.Welcome(f.VERSION, client_id, heartbeat_ms, now_ms, features, stated, SERVER, ends_ms)
+    connection.agent = frame.agent[:AGENT_LETTERS_MAX]
     connection.greet(welcome, producer, identity)
 
 

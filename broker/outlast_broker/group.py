@@ -16,14 +16,18 @@ class Group:
     """`fresh` is what the commit publishes, by channel: first offsets, and stamped batches."""
 
     __slots__ = (
-        "acks", "answers", "bytes", "cursors", "fresh", "heads", "moving", "rewriting", "rows", "trims", "work",
+        "acks", "answers", "bytes", "cursors", "fresh", "heads", "heard_us", "moving", "records", "rewriting", "rows",
+        "trims", "work",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.work = Work()
         self.bytes = 0
         self.fresh: dict[Channel, tuple[list[int], list[bytes]]] = {}
+        self.records = 0
         self.acks: dict[ClientConnection, list[int]] = {}
+        # When the first of its publishes was read, of each of these connections.
+        self.heard_us: list[int] = []
         self.answers: list[Callable[[], None]] = []
         self.heads: set[Channel] = set()
         self.cursors: set[Channel] = set()

@@ -35,6 +35,14 @@ class Hub:
             channel = self.by_number(number) if number is not None else None
         return channel
 
+    def loaded(self, number: int) -> Channel | None:
+        """The channel if it is in memory."""
+        return self._by_number.get(number)
+
+    def head(self, number: int) -> Head | None:
+        """What the log knows of a channel; None once it is deleted."""
+        return None if number in self._dying else self._log.head(number)
+
     def by_number(self, number: int) -> Channel | None:
         channel = self._by_number.get(number)
         if channel is None and number not in self._dying:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from functools import partial, wraps
@@ -12,7 +11,7 @@ from outlast_protocol import Encoding, ErrorCode, ProtocolError, frames as f, li
 from outlast_protocol.batch import LabelKey, encode_labelled
 from outlast_protocol.operations import MessageState, Op, Operation
 
-from . import clock
+from . import clock, logs
 from .channel import Channel
 from .damage import Damaged
 from .lease import LEASE_ROW, TOKEN_ROW, Lease, Leases, lease_key, pack_token, read_lease, read_token
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from .connection import ClientConnection
     from .engine import Engine
 
-logger = logging.getLogger("outlast.leasing")
+logger = logs.logger("outlast.leasing")
 
 LEASE_MS_MIN = 1_000
 # A lapse that cannot be stored now is tried again after this.
@@ -111,7 +110,7 @@ class Leasing:
         for lease in self.of(channel).due(now_ms):
             label: LabelKey = (Encoding.BYTES, None, (), Operation(Op.LAPSED, lease=lease.name, token=lease.token), 0)
             self._end(channel, lease, [*self._closing(channel, lease, LAPSED), (label, b"")])
-            logger.info("channel %r: lease %r of client %r lapsed", channel.name, lease.name, lease.holder)
+            logger.info("lease_lapsed", channel=channel.name, lease=lease.name, client=lease.holder)
 
     def _closing(self, channel: Channel, lease: Lease, reason: bytes) -> list[tuple[LabelKey, bytes]]:
         """What closes the messages that belong to the lease."""
@@ -159,11 +158,11 @@ class Leasing:
         except ProtocolError as refusal:
             wait_ms = RETRY_MS
             if self._engine.refusal is None:
-                logger.error("channel %r: a lapse was refused: %s", channel.name, refusal)
+                logger.error("lapse_refused", channel=channel.name, error=str(refusal))
         except Damaged as damage:
             wait_ms = DAMAGED_RETRY_MS
             self._engine.counters.damaged += 1
-            logger.error("damaged: %s", damage)
+            logger.error("damaged", channel=channel.name, error=str(damage))
         self._watch(channel, wait_ms)
 
     def stop(self) -> None:

@@ -26,7 +26,7 @@ from typing import ParamSpec, TypeVar
 
 import lmdb
 
-from . import chunk, head, journal
+from . import chunk, clock, head, journal
 from .chunk import Chunk
 from .cursor import Standing
 from .damage import Damaged
@@ -62,16 +62,23 @@ class _MapGate:
         self._condition = threading.Condition()
         self._readers = 0
         self._growing = False
+        self._since_us: dict[int, int] = {}
 
     def enter(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: not self._growing)
             self._readers += 1
+            self._since_us[threading.get_ident()] = clock.steady_us()
 
     def leave(self) -> None:
         with self._condition:
             self._readers -= 1
+            del self._since_us[threading.get_ident()]
             self._condition.notify_all()
+
+    def oldest_us(self, now_us: int) -> int:
+        """How long the reader that came first has been there."""
+        return now_us - min(self._since_us.copy().values(), default=now_us)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -139,8 +146,9 @@ class LmdbLog:
                 self._set_row(txn, U64.pack(number) + key, value)
             oldest = self._forget(txn, oldest, work.forget_journal)
             erasing = self._erase_doomed(txn)
+            written_us = clock.steady_us()
         self._oldest, self._newest = oldest, newest
-        return Outcome(newest, oldest, erasing)
+        return Outcome(newest, oldest, erasing, clock.steady_us() - written_us)
 
     def _bear(self, txn: lmdb.Transaction, birth: Creation | Deletion) -> None:
         key = U64.pack(birth.number)
@@ -398,12 +406,15 @@ class LmdbLog:
         return numbers
 
     def stats(self) -> Stats:
+        reader_age_us = self._gate.oldest_us(clock.steady_us())
         with self._reading(self._store) as txn:
             stats = [txn.stat(database) for database in self._databases()]
-        pages = sum(stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"] for stat in stats)
+            info = self._env.info()
         page_bytes = stats[0]["psize"]
-        file_bytes = (self._env.info()["last_pgno"] + 1) * page_bytes
-        return Stats(stats[1]["entries"], pages * page_bytes, file_bytes, stats[3]["entries"])
+        sizes = [page_bytes * (stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]) for stat in stats]
+        file_bytes, map_bytes = (info["last_pgno"] + 1) * page_bytes, info["map_size"]
+        channels, journal_values = stats[1]["entries"], stats[3]["entries"]
+        return Stats(channels, sum(sizes), file_bytes, map_bytes, sizes[3], journal_values, reader_age_us)
 
     def _databases(self) -> tuple[lmdb._Database, ...]:
         """In the order of the names above."""

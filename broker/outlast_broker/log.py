@@ -98,20 +98,24 @@ class Work:
 
 
 class Outcome(NamedTuple):
-    """What a commit tells back; `erasing`: deleted channels still have chunks to erase."""
+    """What a commit tells back. `erasing`: deleted channels still have chunks to erase; `sync_us`: syncing took it."""
 
     journal_newest: int
     journal_oldest: int
     erasing: bool
+    sync_us: int = 0
 
 
 class Stats(NamedTuple):
-    """The store as an operator sees it, in bytes and counts."""
+    """The store as an operator sees it, in bytes and counts. `reader_age_us`: since when the oldest read goes on."""
 
     channels: int
     used_bytes: int
     file_bytes: int
+    map_bytes: int
+    journal_bytes: int
     journal_values: int
+    reader_age_us: int
 
 
 class Log(Protocol):

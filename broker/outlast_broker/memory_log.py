@@ -145,7 +145,9 @@ class MemoryLog:
 
     def stats(self) -> Stats:
         used = sum(len(each.batches) for kept in self._chunks.values() for each in kept)
-        return Stats(len(self._names), used, used, len(self._journal))
+        journal_bytes = sum(map(len, self._journal.values()))
+        used += journal_bytes
+        return Stats(len(self._names), used, used, used, journal_bytes, len(self._journal), 0)
 
     def drop_dead_readers(self) -> None:
         """Nobody reads it from beside."""

@@ -152,6 +152,8 @@ RIGHTS: dict[type[Any], Check] = {
     f.Members: named(PRESENCE),
     f.Watch: numbered(PRESENCE),
     f.Unwatch: free,
+    f.Status: operator,
+    f.Connections: operator,
     f.Revoke: operator,
     f.Revocations: operator,
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from . import logs
 from .address import Address
 from .auth.authority import BadKeys
 from .config import Config
@@ -27,6 +28,7 @@ EXIT_CONFIG = os.EX_CONFIG
 
 def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> int:
     """Runs a broker until it is stopped; returns the process's exit code and says on stderr what went wrong."""
+    logs.configure(config.log_level, sys.stderr)
     raise_limit()
     try:
         uvloop.run(Server(config, ready).run())

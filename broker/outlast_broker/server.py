@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock, descriptors
+from . import clock, descriptors, logs
 from .address import Address, TcpAddress, UnixAddress, parse_address
 from .admission import Peer
 from .config import Config
@@ -27,6 +26,7 @@ from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
 from .front_door import FrontDoor
+from .lag import Lag
 from .limits import fitting
 from .lmdb_log import LmdbLog
 from .lobby import Lobby
@@ -36,7 +36,7 @@ from .tls import Tls
 from .tls_door import TlsDoor
 from .web.site import Site
 
-logger = logging.getLogger("outlast")
+logger = logs.logger("outlast")
 
 TICK_S = 1.0
 # Each connection's heartbeat is looked at every so many ticks.
@@ -127,11 +127,12 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.disable()
-        logger.info("store open: %d records in the journal, %d ms", records, clock.steady_ms() - started_ms)
+        logger.info("store_open", records=records, took_ms=clock.steady_ms() - started_ms)
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
                 loop.add_signal_handler(number, self.stop)
         loop.call_later(TICK_S, self._tick)
+        self._lag = Lag(loop, self._engine.measures.loop_lag_us)
         self._watch_disk()
 
     def _open_log(self) -> Log:
@@ -143,7 +144,7 @@ class Server:
     async def _listen(self) -> None:
         bound = [await self._bind(address) for address in self._addresses]
         self._ready(bound)
-        logger.info("listening on %s", ", ".join(map(str, bound)))
+        logger.info("listening", addresses=[*map(str, bound)])
 
     async def _bind(self, address: Address) -> Address:
         loop = asyncio.get_running_loop()
@@ -201,11 +202,15 @@ class Server:
         self._engine.outbox.flush()
 
     def _relieve(self, now_ms: int) -> None:
-        """What waits for HTTP is counted once a second."""
+        """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
         assert self._site is not None
         debts, site = self._engine.debts, self._site
         debts.others = site.waiting_bytes
-        self._engine.relieve(now_ms)
+        for connection in debts:
+            debts.owe(connection, connection.waiting_bytes, now_ms)
+        for connection in debts.biggest(now_ms) if debts.is_over else ():
+            self._engine.counters.overloaded += 1
+            connection.cut_off(debts.total)
         if debts.is_over and debts.others:
             self._engine.counters.overloaded += site.abort_biggest(debts.over_bytes)
 
@@ -216,27 +221,27 @@ class Server:
         self._engine.counters.descriptors_short += 1
         if now_ms - self._descriptors_said_ms >= DESCRIPTORS_SAY_MS:
             self._descriptors_said_ms = now_ms
-            logger.error("no file descriptor is left of %d: nobody is let in until one is free", descriptors.limit())
+            logger.error("descriptors_used_up", limit=descriptors.limit())
 
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
             return
-        free = self._folder.free_bytes()
+        free = self._engine.disk_free_bytes = self._folder.free_bytes()
         full = free < self._config.disk_reserve_bytes
         if full and self._engine.refusal is None:
             text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
-            logger.error("read-only: %s", text)
+            logger.error("read_only", free_bytes=free, reserve_bytes=self._config.disk_reserve_bytes)
             self._engine.refusal = ProtocolError(ErrorCode.READ_ONLY, text, retry_after_ms=READ_ONLY_RETRY_MS)
         elif not full and self._engine.refusal is not None and self._engine.refusal.code is ErrorCode.READ_ONLY:
-            logger.warning("writable again: %d bytes of disk are free", free)
+            logger.warning("writable", free_bytes=free)
             self._engine.refusal = None
 
     # --- ending -------------------------------------------------------------------------------------------
 
     async def _leave(self) -> None:
         """The five steps of a graceful stop (PROTOCOL.md 3.5)."""
-        logger.info("stopping: %d connections", len(self._connections))
+        logger.info("stopping", connections=len(self._connections))
         # 1. Stop accepting, connections and publishes alike.
         for server in self._servers:
             server.close()
@@ -255,6 +260,7 @@ class Server:
         self._close_others()
         await self._empty()
         # 5. Close the store.
+        self._lag.stop()
         self._engine.close()
         logger.info("stopped")
 
@@ -291,7 +297,7 @@ class Server:
             self._site.abort()
 
     def _fail(self, error: Exception) -> None:
-        logger.critical("the store failed, stopping at once: %s", error)
+        logger.critical("store_failed", error=str(error))
         if not self._ending.done():
             kind = error if isinstance(error, Damaged) else StoreFailed(str(error))
             self._ending.set_exception(kind)

@@ -106,7 +106,7 @@ class _Beginning:
             connection.refuse(frame.request, error)
             return
         subscription.next = start.after + 1
-        self._channel.readers.add(subscription)
+        subscription.begin()
         self._begun(subscription, start)
         if subscription.next > self._channel.last and subscription.credit > 0:
             subscription.go_live()

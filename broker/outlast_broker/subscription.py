@@ -31,6 +31,11 @@ class Subscription:
     def live(self) -> bool:
         return self in self.channel.live
 
+    def begin(self) -> None:
+        """It is one of the channel's readers from now on."""
+        self.channel.readers.add(self)
+        self.connection.engine.crowd.subscriptions += 1
+
     def grant(self, credit: int) -> None:
         if self.credit + credit > CREDIT_BYTES_MAX:
             text = f"{credit} bytes of credit on top of {self.credit} pass {CREDIT_BYTES_MAX}"
@@ -39,6 +44,7 @@ class Subscription:
 
     def go_live(self) -> None:
         self.snapshot = None
+        self.connection.engine.crowd.live += not self.live
         self.channel.live[self] = None
         self.connection.behind.pop(self, None)
 
@@ -50,10 +56,15 @@ class Subscription:
     def fall_behind(self, offset: int) -> None:
         """From `offset` on the log serves this reader, at its own pace."""
         del self.channel.live[self]
+        self.connection.engine.crowd.live -= 1
+        self.connection.engine.counters.fallen_behind += 1
         self.next = offset
         self.go_on()
 
     def end(self) -> None:
+        crowd = self.connection.engine.crowd
+        crowd.live -= self.live
+        crowd.subscriptions -= self in self.channel.readers
         self.channel.live.pop(self, None)
         self.channel.readers.discard(self)
         self.connection.behind.pop(self, None)

@@ -5,15 +5,15 @@ A connection keeps what it was made with; a handshake that begins uses what was 
 
 from __future__ import annotations
 
-import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import logs
 from .option import option
 
-logger = logging.getLogger("outlast.tls")
+logger = logs.logger("outlast.tls")
 
 _HANDSHAKE_TURNS = 8
 
@@ -100,7 +100,7 @@ def expires_ms(context: ssl.SSLContext, files: TlsFiles) -> int:
     try:
         shown = _shown(context, asking)
     except ssl.SSLError as error:
-        logger.error("clients will refuse the certificate %s: %s", files.certificate, error.reason)
+        logger.error("certificate_unfit", certificate=str(files.certificate), error=error.reason)
         return 0
     return int(ssl.cert_time_to_seconds(shown["notAfter"])) * 1_000
 

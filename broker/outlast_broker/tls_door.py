@@ -6,20 +6,19 @@ It reads the first bytes itself, so that one who comes without TLS is told so in
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import cast
 
 from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.frames import Error, encode
 
-from . import clock
+from . import clock, logs
 from .door import end_writing
 from .front_door import FrontDoor, is_tls, may_be_tls, plain_answer
 from .lobby import Lobby
 from .tls import Tls
 
-logger = logging.getLogger("outlast.tls")
+logger = logs.logger("outlast.tls")
 
 # How long the other end may take to answer that TLS ends.
 SHUTDOWN_S = 5.0
@@ -85,7 +84,7 @@ class TlsDoor(asyncio.Protocol):
             if transport is None or self._transport.is_closing():
                 raise ConnectionResetError("the other end has left")
         except OSError as error:  # what OpenSSL says is one, too
-            logger.info("no TLS: %s", error)
+            logger.info("handshake_failed", error=str(error))
             self._failed()
         else:
             early.give_way(transport, self._front())
@@ -103,7 +102,7 @@ class TlsDoor(asyncio.Protocol):
 
     def turn_away(self, error: ProtocolError) -> None:
         """Within a handshake nothing can be said."""
-        logger.info("refused: %s", error)
+        logger.info("turned_away", error=error.name, limit=error.detail["limit"])
 
     def close(self) -> None:
         self._lobby.leave(self)

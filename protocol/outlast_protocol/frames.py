@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from .batch import HEAD_BYTES as BATCH_HEAD_BYTES
+from .broker_frames import Connections as Connections, Status as Status
 from .errors import ErrorCode, ProtocolError
 from .limits import CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX, PAGE_RECORDS_MAX
 from .map_body import Malformed as Malformed, bad_body, decoder, encode_map, with_request
@@ -331,6 +332,7 @@ Frame: TypeAlias = (
     | Enter | Leave | Members | Watch | Unwatch | Presence
     | Lease | Renew | Release | Leases
     | Claim | Settle | Extend | Abandon | Claims
+    | Status | Connections
     | Revoke | Revocations
 )  # fmt: skip
 UNCONDITIONAL = 2**64 - 1
@@ -509,6 +511,8 @@ SPECS = (
     _map(0x5A, Extend, Role.CLIENT),
     _map(0x5B, Abandon, Role.CLIENT),
     _map(0x5C, Claims, Role.CLIENT),
+    _map(0x60, Status, Role.CLIENT),
+    _map(0x61, Connections, Role.CLIENT),
     _map(0x62, Revoke, Role.CLIENT),
     _map(0x63, Revocations, Role.CLIENT),
 )  # fmt: skip

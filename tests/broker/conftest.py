@@ -17,6 +17,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     still = Time()
     monkeypatch.setattr(clock, "now_ms", still.now_ms)
     monkeypatch.setattr(clock, "steady_ms", still.now_ms)
+    monkeypatch.setattr(clock, "steady_us", lambda: 1_000 * still.now_ms())
     return still
 
 

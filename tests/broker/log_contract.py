@@ -133,7 +133,7 @@ class Journal:
         number = create(log, "a")
         old = commit(log, entry(number, 1, "x")).journal_newest
         outcome = commit(log, entry(number, 2, "y"), move(number, batch(1, "x")), forget_journal=old)
-        assert outcome == (old + 1, old + 1, False)
+        assert outcome[:3] == (old + 1, old + 1, False)
         assert offsets(log.read(number, 1, ALL)) == [1]
 
 

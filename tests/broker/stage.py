@@ -132,9 +132,6 @@ class Wire:
         self.closed = True
         self.arrived.set()
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
     def can_write_eof(self) -> bool:
         return True
 
@@ -150,6 +147,9 @@ class Wire:
 
     def resume_reading(self) -> None:
         self.paused = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 class Actor:

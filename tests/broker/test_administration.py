@@ -8,9 +8,24 @@ from typing import Any
 import pytest
 from outlast_broker.retention import Retention
 from outlast_protocol import ErrorCode
-from outlast_protocol.frames import Configure, Delete, Info, List, Open, Opened, Reply, Subscribe, Truncate
+from outlast_protocol.batch import encode_labelled
+from outlast_protocol.frames import (
+    UNCONDITIONAL,
+    Configure,
+    Delete,
+    Enter,
+    Info,
+    List,
+    Open,
+    Opened,
+    Publish,
+    Reply,
+    Subscribe,
+    Truncate,
+)
+from outlast_protocol.operations import Op, Operation
 
-from tests.broker.stage import Stage
+from tests.broker.stage import Stage, Time
 from tests.support.broker import Broker, RawClient, running_broker
 
 RULE = Retention(records=1_000)
@@ -50,7 +65,7 @@ def test_info_of_an_empty_channel(alice: RawClient, room: str) -> None:
     assert info.pop("created_ms") > 1_600_000_000_000
     assert info == {
         "channel": room, "number": opened.number, "epoch": opened.epoch, "first": 1, "last": 0, "bytes": 0,
-        "last_ms": 0, "subscribers": 0, "retention": RULE.as_dict(),
+        "last_ms": 0, "subscribers": 0, "members": 0, "messages": 0, "retention": RULE.as_dict(),
     }  # fmt: skip
 
 
@@ -99,7 +114,38 @@ def test_channels_are_listed_in_byte_order(alice: RawClient) -> None:
 def test_a_row_tells_of_its_channel(alice: RawClient, room: str, ten: int) -> None:
     [row] = alice.result(List(90, prefix=room))["channels"]
     info = alice.info(room)
-    assert row == {key: info[key] for key in ("channel", "epoch", "first", "last", "bytes", "last_ms")}
+    keys = ("channel", "epoch", "first", "last", "bytes", "last_ms", "subscribers", "members")
+    assert row == {key: info[key] for key in keys}, "of open messages it tells only when it knows"
+
+
+def test_who_is_there_and_what_is_open(broker: Broker, alice: RawClient, room: str, ten: int) -> None:
+    alice.subscribe(ten)
+    alice.result(Enter(alice.request(), ten, 1))
+    alice.result(Enter(alice.request(), ten, 2))
+    opening = encode_labelled("alice", [((1, None, (), Operation(Op.OPEN), 0), b"Once ")])
+    alice.ask(Publish(alice.request(), ten, 0, UNCONDITIONAL, 0, opening))
+    [row] = alice.result(List(90, prefix=room))["channels"]
+    assert (row["subscribers"], row["members"], row["messages"]) == (1, 2, 1)
+
+
+def test_a_list_loads_no_channel(stage: Stage, time: Time) -> None:
+    """What it says of them is what it would say if they were in memory."""
+    writer = stage.client()
+    for index in range(20):
+        writer.publish(writer.open(f"{index:02}").number, "x" * index)
+    time.advance(60_000)
+    for index in range(20):
+        stage.settle(f"{index:02}")
+    writer.leave()
+    stage.engine.hub.evict(lambda channel: False)
+    alice = stage.client()
+    assert len(stage.engine.hub) == 0
+    cold = alice.result(List(90))["channels"]
+    assert len(stage.engine.hub) == 0
+    assert len(cold) == 20
+    for row in cold:
+        info = alice.info(row["channel"])
+        assert row == {key: info[key] for key in row}
 
 
 @pytest.mark.parametrize("limit", [0, 10_001, 2**63])

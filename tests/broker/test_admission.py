@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from outlast_broker.admission import RETRY_MS, Admission, address_of, request
+from outlast_broker.admission import RETRY_MS, Admission, counted_as, request
 from outlast_broker.bucket import Rates
 from outlast_broker.counters import Counters
 from outlast_broker.limits import Limits
@@ -139,7 +139,7 @@ def test_limits_may_change_under_those_who_are_there() -> None:
     ],
 )
 def test_whom_a_socket_is_counted_for(name: object, address: str) -> None:
-    assert address_of(name) == address
+    assert counted_as(name) == address
 
 
 def test_those_who_are_turned_away_are_counted() -> None:

@@ -38,8 +38,9 @@ class Desk:
         self.said = asyncio.Event()
         self.committer = Committer(self.log, asyncio.get_running_loop(), self._done, self._failed)
 
-    def _done(self, outcome: Outcome) -> None:
+    def _done(self, outcome: Outcome, commit_us: int, ended_us: int) -> None:
         asyncio.get_running_loop()  # raises anywhere but on the loop
+        assert 0 <= commit_us <= ended_us
         self.outcomes.append(outcome)
         self.said.set()
 

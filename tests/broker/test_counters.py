@@ -1,19 +1,29 @@
 from __future__ import annotations
 
-from outlast_broker.counters import Counters
+import typing
+
+import pytest
+from outlast_broker.counters import COUNTED, Counters
+from outlast_protocol import ErrorCode
 
 
-def test_counting_starts_at_zero() -> None:
-    counts = Counters().as_dict()
-    assert counts and set(counts.values()) == {0}
-
-
-def test_what_is_added_can_be_read_by_name() -> None:
+def test_everything_begins_at_zero_and_says_what_it_is() -> None:
     counters = Counters()
-    counters.commits += 2
-    counters.bytes_in += 30
-    assert {name: count for name, count in counters.as_dict().items() if count} == {"commits": 2, "bytes_in": 30}
+    assert COUNTED.keys() == typing.get_type_hints(Counters).keys(), "a counter has a row in COUNTED and a type"
+    assert {getattr(counters, name) for name in COUNTED} == {0}
+    assert list(COUNTED) == sorted(COUNTED)
+    assert all(text.endswith(".") for text in COUNTED.values())
 
 
-def test_a_count_that_nobody_declared_cannot_be_added_to() -> None:
-    assert not hasattr(Counters(), "__dict__")
+def test_errors_are_counted_by_their_code_too() -> None:
+    counters = Counters()
+    counters.refuse(ErrorCode.FENCED)
+    counters.refuse(ErrorCode.FENCED)
+    assert counters.refused == 2
+    assert {code for code, count in counters.errors.items() if count} == {ErrorCode.FENCED}
+    assert counters.errors.keys() == set(ErrorCode), "a code that did not happen yet is 0, not absent"
+
+
+def test_what_is_no_counter_cannot_be_counted() -> None:
+    with pytest.raises(AttributeError):
+        Counters().typo = 1  # type: ignore[attr-defined]

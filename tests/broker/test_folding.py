@@ -448,7 +448,7 @@ def test_what_is_damaged_is_left_as_it_is(staged: Staged, time: Time, caplog: py
     room.settle()
     log.torn = True
     room.tick(5)
-    assert caplog.text.count("not folded") == 1, "it is said once, and not tried again until something happens"
+    assert caplog.text.count("not_folded") == 1, "it is said once, and not tried again until something happens"
     log.torn = False
     room.say(put("key"))
     room.fold()

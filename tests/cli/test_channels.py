@@ -10,7 +10,7 @@ from outlast_cli.exits import Exit
 from . import shell
 from .shell import fill
 
-ROWS = [ChannelSummary("a", 0xC0FFEE, 3, 1202, 2048, 1_769_860_800_000), ChannelSummary("b", 1, 1, 0, 0, 0)]
+ROWS = [ChannelSummary("a", 0xC0FFEE, 3, 1202, 2048, 1_769_860_800_000, 2, 1), ChannelSummary("b", 1, 1, 0, 0, 0, 0, 0)]
 
 
 def test_lists() -> None:
@@ -27,6 +27,8 @@ def test_lists() -> None:
         "position": "0000000000c0ffee:1202",
         "bytes": 2048,
         "last_ms": 1_769_860_800_000,
+        "subscribers": 2,
+        "members": 1,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import outlast
 import pytest
 from outlast_protocol import ErrorCode
-from outlast_protocol.frames import Error, List, Reply
+from outlast_protocol.frames import Connections, Error, List, Reply, Status
 
 from .fake_broker import EPOCH, FakeBroker, scenario
 
@@ -119,6 +119,39 @@ async def test_channels_in_pages(broker: FakeBroker) -> None:
 
 
 @scenario
+async def test_status_is_what_the_broker_says(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        asking = asyncio.create_task(client.status())
+        request = await line.expect(Status)
+        line.cut()
+        line = await broker.greeted()
+        request = await line.expect(Status)
+        line.say(Reply(request.request, {"commits": 3, "later": "key"}))
+        assert await asking == {"commits": 3, "later": "key"}
+
+
+@scenario
+async def test_connections_in_pages(broker: FakeBroker) -> None:
+    def there(number: int) -> dict[str, Any]:
+        counts = dict.fromkeys(("since_ms", "channels", "subscriptions", "behind", "waiting_bytes"), number)
+        return {"id": number, "client_id": "c", "agent": "a/1", "door": "tcp", "address": "127.0.0.1:1"} | counts
+
+    async with broker.joined() as (client, line):
+
+        async def ids() -> list[int]:
+            return [row.id async for row in client.connections()]
+
+        listing = asyncio.create_task(ids())
+        request = await line.expect(Connections, after=0)
+        line.say(Reply(request.request, {"connections": [there(3), there(7)], "more": True}))
+        request = await line.expect(Connections, after=7)
+        line.say(Reply(request.request, {"connections": [there(9) | {"later": "key"}], "more": False}))
+        assert await listing == [3, 7, 9]
+    with pytest.raises(outlast.Closed):
+        await anext(broker.connect().connections())
+
+
+@scenario
 async def test_environment_and_default(broker: FakeBroker) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OUTLAST_URL", broker.url)
@@ -126,5 +159,5 @@ async def test_environment_and_default(broker: FakeBroker) -> None:
     entering = asyncio.create_task(client.__aenter__())
     hello = await (await broker.accepted()).greet()
     assert await entering is client
-    assert hello.client_id is not None and len(hello.client_id) == 16
+    assert (hello.client_id, client.client_id) == (None, "agent"), "the broker chooses"
     await client.close()

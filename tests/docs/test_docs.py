@@ -180,6 +180,16 @@ def test_a_rule_may_say_what_the_page_says() -> None:
     assert re.findall(r"`(\w+)`", sentence) == [option.key for option in OF_A_RULE]
 
 
+LOGGED = re.compile(r"\blog(?:ger)?\.(debug|info|warning|error|critical|exception)\(\s*\"(\w+)\"")
+
+
+def test_the_table_of_log_lines_is_the_brokers() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in files(ROOT / "broker" / "outlast_broker", ".py")]
+    logged = {(name, level.replace("exception", "error")) for text in texts for level, name in LOGGED.findall(text)}
+    rows = table(CONFIGURATION, "event", "level", "when")
+    assert {(name, row[1]) for row in rows for name in re.findall(r"`(\w+)`", row[0])} == logged
+
+
 # --- docs/operating.md ------------------------------------------------------------------------------------
 
 

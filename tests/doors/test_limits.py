@@ -32,7 +32,7 @@ def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections over loopback count as those of a stranger's address."""
-    monkeypatch.setattr(front_door, "address_of", lambda name: "10.0.0.1" if isinstance(name, tuple) else "")
+    monkeypatch.setattr(front_door, "counted_as", lambda name: "10.0.0.1" if isinstance(name, tuple) else "")
 
 
 def tcp(broker: Broker) -> socket.socket:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import selectors
 import shutil
 import signal
@@ -394,6 +395,8 @@ def _await_ready(process: subprocess.Popen[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """The process: DATA SOCKET [NAME=NUMBER ...]. Says `ready` on stdout."""
+    # That a machine is slow is no complaint of the broker.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     data, path, *settings = arguments
     given: dict[str, Any] = {name: int(value) for name, _, value in (each.partition("=") for each in settings)}
     listen = (path,) if ":" in path else (f"unix:{path}",)

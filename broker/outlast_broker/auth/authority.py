@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outlast_protocol import ErrorCode, ProtocolError
 
+from .. import logs
 from .identity import EVERYBODY, Identity
 from .revocations import REVOCATION_ROW, Revocation, Revocations
 from .settings import AuthSettings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from .jwks import TokenKey
 
-logger = logging.getLogger("outlast.auth")
+logger = logs.logger("outlast.auth")
 
 QUERY_LIFETIME_MS = 60_000
 PRUNE_MS = 60_000
@@ -179,7 +179,7 @@ class Authority:
 
 def _unauthorized(reason: str) -> ProtocolError:
     """The reason is for the log: who has no token that is believed is told no more than that."""
-    logger.info("unauthorized: %s", reason)
+    logger.info("unauthorized", reason=reason)
     return ProtocolError(ErrorCode.UNAUTHORIZED, UNAUTHORIZED)
 
 

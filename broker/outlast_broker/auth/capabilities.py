@@ -28,25 +28,25 @@ ALL_VERBS = sum(Verb)
 class Capabilities:
     """What is not granted is not allowed. Verbs are plain numbers here: they are looked at for each frame."""
 
-    __slots__ = ("_grants",)
+    __slots__ = ("grants",)
 
     def __init__(self, grants: Mapping[str, int]) -> None:
         """Raises ValueError for what is no pattern."""
         for pattern in grants:
             check_pattern(pattern)
-        self._grants = dict(grants)
+        self.grants = dict(grants)
 
     def verbs(self, name: str) -> int:
         """What may be done to the channel of this name; 0: nothing, and it must not be told that it exists."""
         found = 0
         for pattern in patterns_for(name):
-            found |= self._grants.get(pattern, 0)
+            found |= self.grants.get(pattern, 0)
         return found
 
     @property
     def everywhere(self) -> int:
         """What may be done to every channel, and so to the broker itself."""
-        return self._grants.get(ANY, 0)
+        return self.grants.get(ANY, 0)
 
     def beginnings(self, prefix: str) -> tuple[list[str], list[str]]:
         """Of the channels that begin with `prefix` and may be seen: names, and how names begin, in byte order.
@@ -55,7 +55,7 @@ class Capabilities:
         """
         if self.everywhere:
             return [], [prefix]
-        granted = [pattern for pattern, verbs in self._grants.items() if verbs]
+        granted = [pattern for pattern, verbs in self.grants.items() if verbs]
         names = [each for each in granted if not each.endswith(ANY) and each.startswith(prefix)]
         found: list[str] = []
         for each in sorted((each[:-1] for each in granted if each.endswith(ANY)), key=str.encode):

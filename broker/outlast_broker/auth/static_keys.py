@@ -53,6 +53,10 @@ class StaticKeys:
         fits = hmac.compare_digest(hash_of(secret), known)
         return row[0].identity(row[1]) if row is not None and fits else None
 
+    def all(self) -> list[Identity]:
+        """Whom they are for, in the order of the file."""
+        return [key.identity(capabilities) for key, capabilities in self._rows.values()]
+
     def has(self, key: object) -> bool:
         """Whether a key is still what it was."""
         return isinstance(key, StaticKey) and self._rows.get(key.id, (None,))[0] == key

@@ -31,7 +31,8 @@ class Caller:
         self,
         engine: Engine,
         client_id: str | None,
-        token: str | None = None,
+        token: str | None,
+        address: str,
         unasked: Callable[[Any], None] = lambda frame: None,
     ) -> None:
         self.engine = engine
@@ -45,6 +46,7 @@ class Caller:
         self.tell(f.Hello([f.VERSION], client_id, token=token))
         if self._refused is not None:
             raise self._refused
+        self.connection.came_by("http", address)
 
     # --- asking -------------------------------------------------------------------------------------------
 
@@ -126,9 +128,6 @@ class Caller:
                 each.set_exception(ProtocolError(ErrorCode.INTERNAL, "the broker did not answer"))
                 each.exception()  # it may be that nobody asks for it
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
     def can_write_eof(self) -> bool:
         return True
 
@@ -146,6 +145,9 @@ class Caller:
 
     def resume_reading(self) -> None:
         """See `pause_reading`."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def refusal(frame: f.Error) -> ProtocolError:

@@ -7,7 +7,6 @@ that does not read costs the broker that credit, and is served from the log when
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from typing import Any
@@ -15,12 +14,14 @@ from typing import Any
 from aiohttp import web
 from outlast_protocol import Position, frames as f
 
+from .. import logs
+from ..trace import TRACEPARENT, trace_id
 from . import event_text
 from .caller import Caller, refusal
 from .problem import of_error
 from .visit import Visit, place_of
 
-logger = logging.getLogger("outlast.web")
+logger = logs.logger("outlast.web")
 
 HEARTBEAT_S = 15.0
 CREDIT = 262_144
@@ -75,7 +76,7 @@ class Stream:
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = self._taken = 0
         self._number = self._epoch = self._after = 0
-        self._caller = Caller(visit.engine, visit.client_id, visit.token, self._hear)
+        self._caller = Caller(visit.engine, visit.client_id, visit.token, visit.address, self._hear)
 
     async def run(self) -> web.StreamResponse:
         """Raises ProtocolError and Problem as long as nothing was said."""
@@ -94,7 +95,8 @@ class Stream:
         except ConnectionError:
             raise
         except Exception:  # what was begun cannot become an answer that says so
-            logger.exception("a stream of %r failed", self._visit.channel)
+            trace = trace_id(self._visit.request.headers.get(TRACEPARENT))
+            logger.exception("stream_failed", channel=self._visit.channel, client=self._visit.client_id, trace=trace)
             raise ConnectionAbortedError from None
         return response
 

@@ -28,4 +28,8 @@ def checks_of(engine: Engine) -> dict[str, str]:
     refusal = engine.refusal
     leaving = "the broker is stopping" if engine.leaving else "ok"
     writable = "ok" if refusal is None or engine.leaving else f"{refusal.name}: {refusal.message}"
-    return {"store": "ok", "writable": writable, "staying": leaving}
+    free, reserve = engine.disk_free_bytes, engine.config.disk_reserve_bytes
+    short = engine.config.data is not None and free < reserve
+    disk = f"{free} bytes are free, the reserve is {reserve}" if short else "ok"
+    # Nobody is let in before the journal is read back.
+    return {"recovered": "ok", "disk": disk, "writable": writable, "staying": leaving}

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import __version__
+from ..crowd import DOORS
 from .problem import PROBLEM_TYPE
 from .reading import RECORDS_MAX
 from .routes import ROUTES, Route
@@ -62,7 +63,8 @@ SCHEMAS: dict[str, Schema] = {
                       position=POSITION, duplicate=FLAG),
     "Channel": _object(
         "channel epoch first last bytes last_ms position", channel=NAME, epoch=HEX, first=WHOLE, last=WHOLE,
-        bytes=WHOLE, last_ms=WHOLE, position=POSITION, created_ms=WHOLE, subscribers=WHOLE,
+        bytes=WHOLE, last_ms=WHOLE, position=POSITION, created_ms=WHOLE, subscribers=WHOLE, members=WHOLE,
+        messages=WHOLE,
         retention={"type": "object", "additionalProperties": WHOLE},
     ),
     "Operation": _OPERATIONS,
@@ -72,20 +74,25 @@ SCHEMAS: dict[str, Schema] = {
                       status={"type": "string", "enum": ["present", "away", "left"]}, encoding=ENCODING,
                       data=ANYTHING, reason=TEXT),
     "Cursor": _object("cursor offset lag acked_ms", cursor=TEXT, offset=WHOLE, lag=WHOLE, acked_ms=WHOLE),
+    "Connection": _object(
+        "id client_id agent door address since_ms channels subscriptions behind waiting_bytes", id=WHOLE,
+        client_id=TEXT, agent=TEXT, door={"type": "string", "enum": list(DOORS)}, address=TEXT, since_ms=WHOLE,
+        channels=WHOLE, subscriptions=WHOLE, behind=WHOLE, waiting_bytes=WHOLE,
+    ),
     "Problem": _object("type title status detail code retryable", type=TEXT, title=TEXT, status={"type": "integer"},
                        detail=TEXT, code=TEXT, retryable=FLAG, advice=TEXT),
 }  # fmt: skip
 
 QUERIES: dict[str, Schema] = {
-    "after": PLACE, "before": PLACE, "last": WHOLE, "since_ms": WHOLE, "if_offset": WHOLE, "ttl_ms": TTL,
+    "before": PLACE, "last": WHOLE, "since_ms": WHOLE, "if_offset": WHOLE, "ttl_ms": TTL,
     "start": {"type": "string", "enum": ["earliest", "latest"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": RECORDS_MAX},
     "backwards": FLAG, "raw": FLAG, "create": FLAG, "verbose": FLAG,
     "access_token": TEXT, "prefix": TEXT, "cursor": NAME, "name": NAME, "after_client": TEXT, "after_member": HEX,
     "header": _array({"type": "string", "pattern": "^[^:]+:"}),
 }  # fmt: skip
-# Where `after` is a name to go on behind.
-_AFTER_NAMES = ("list_channels", "list_cursors")
+# Where `after` is no place in a channel.
+_AFTER = {"list_channels": TEXT, "list_cursors": TEXT, "list_connections": WHOLE}
 
 _STORED = {"application/json": _named("Stored")}
 # By verb: what it does, the status and the body of its success, and the bodies that it takes.
@@ -119,12 +126,22 @@ VERBS: dict[str, tuple[str, int, Schema, Schema]] = {
                        "application/json": {"oneOf": [
                            _object("offset", offset=WHOLE) | STRICT,
                            _object("position", position=POSITION) | STRICT]}}),
+    "get_status": ("What the broker is and does: the keys of PROTOCOL.md 6.16.", 200,
+                   {"type": "object", "additionalProperties": {"type": ["integer", "string", "boolean"]}}, {}),
+    "list_connections": ("Who is connected.", 200,
+                         _object("connections more", connections=_array(_named("Connection")), more=FLAG), {}),
     "open_websocket": ("The native protocol over WebSocket (PROTOCOL.md 3.6).", 101, {}, {}),
     "get_openapi": ("This document.", 200, {"type": "object"}, {}),
+    "get_metrics": ("Metrics for Prometheus, or in OpenMetrics if that is accepted.", 200, TEXT, {}),
     "get_livez": ("Whether the broker lives.", 200, TEXT, {}),
     "get_readyz": ("Whether it takes work.", 200, TEXT, {}),
 }  # fmt: skip
-_TEXT_ANSWERS = {"stream_events": "text/event-stream", "get_livez": "text/plain", "get_readyz": "text/plain"}
+_TEXT_ANSWERS = {
+    "stream_events": "text/event-stream",
+    "get_metrics": "text/plain",
+    "get_livez": "text/plain",
+    "get_readyz": "text/plain",
+}
 _ONCE = ("publish", "change_state")
 
 
@@ -166,7 +183,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     places = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
     found = [_parameter("path", name, PLACE if name == "message" else NAME) | {"required": True} for name in places]
     for name in route.queries:
-        schema = TEXT if name == "after" and route.verb in _AFTER_NAMES else QUERIES[name]
+        schema = _AFTER.get(route.verb, PLACE) if name == "after" else QUERIES[name]
         found.append(_parameter("query", name, schema))
     if places:
         found.append(_parameter("header", "Outlast-Client", {"type": "string", "pattern": "^[!-~]{1,128}$"}))

@@ -53,6 +53,20 @@ def _described(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# --- the broker itself --------------------------------------------------------------------------------------
+
+
+async def get_status(visit: Visit) -> web.Response:
+    async with visit.caller() as caller:
+        return dictionary_response(await caller.result(f.Status(caller.request())))
+
+
+async def list_connections(visit: Visit) -> web.Response:
+    after, limit = visit.number("after") or 0, visit.limit(ROWS_DEFAULT, ROWS_MAX)
+    async with visit.caller() as caller:
+        return dictionary_response(await caller.result(f.Connections(caller.request(), after, limit)))
+
+
 # --- records ----------------------------------------------------------------------------------------------
 
 

@@ -49,8 +49,11 @@ ROUTES = (
     Route("GET", f"{CHANNEL}/members", "list_members", ("after_client", "after_member", "limit")),
     Route("GET", f"{CHANNEL}/cursors", "list_cursors", PAGED),
     Route("PUT", f"{CHANNEL}/cursors/{{cursor}}", "set_cursor"),
+    Route("GET", "/v1/status", "get_status"),
+    Route("GET", "/v1/connections", "list_connections", PAGED),
     Route("GET", "/v1/ws", "open_websocket"),
     Route("GET", "/v1/openapi.json", "get_openapi"),
+    Route("GET", "/metrics", "get_metrics"),
     Route("GET", "/livez", "get_livez"),
     Route("GET", "/readyz", "get_readyz", ("verbose",)),
 )  # fmt: skip

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import web
 from outlast_protocol import ErrorCode, ProtocolError
 
-from .. import __version__, clock
+from .. import __version__, clock, logs
 from ..admission import Peer, request as count_request
 from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
-from . import console, events, health, openapi, publishing, reading, upgrade
+from ..trace import TRACEPARENT, trace_id
+from . import console, events, health, openapi, publishing, reading, scraping, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
 from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
-logger = logging.getLogger("outlast.web")
+logger = logs.logger("outlast.web")
 
 # Of a request's head: its first line, each of its headers, their number. What is longer is refused with 400.
 LINE_BYTES_MAX = 8_190
@@ -51,7 +51,10 @@ VERBS: dict[str, Verb] = {
     "list_members": reading.list_members,
     "list_cursors": reading.list_cursors,
     "set_cursor": publishing.set_cursor,
+    "get_status": reading.get_status,
+    "list_connections": reading.list_connections,
     "get_openapi": openapi.get_openapi,
+    "get_metrics": scraping.get_metrics,
     "get_livez": health.get_livez,
     "get_readyz": health.get_readyz,
     "get_console": console.get_console,
@@ -149,12 +152,14 @@ class Site:
         except ConnectionError:
             raise  # whoever asked has gone
         except Exception:
-            logger.exception("%s failed", request.method)
+            trace = trace_id(request.headers.get(TRACEPARENT))
+            logger.exception("request_failed", method=request.method, path=request.rel_url.raw_path, trace=trace)
             response = problem_response(Problem(500, "internal", "the broker failed to answer", retryable=True))
         if not response.prepared:
             response.headers.extend({name: said for name, said in headers.items() if name not in response.headers})
         if self._engine.leaving:
             response.force_close()
+        self._engine.counters.responses[response.status] += 1
         return response
 
     def _admit(self, request: web.BaseRequest) -> dict[str, str]:
@@ -238,7 +243,7 @@ class HttpConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """For what aiohttp itself refuses: a head that is no head, or too long."""
-        logger.info("refused: %s", exc)
+        logger.info("refused", error=str(exc))
         text = (message or "this is no HTTP request").strip().splitlines()[0][:200]
         response = problem_response(Problem(status, "bad_request" if status < 500 else "internal", text))
         response.force_close()

@@ -16,6 +16,7 @@ from outlast_protocol.position import OFFSET_MAX
 
 from .. import clock
 from ..bucket import Rates
+from ..door import address_of
 from ..engine import Engine
 from ..names import is_name
 from ..rights import check_operator
@@ -68,6 +69,11 @@ class Visit:
         return client_id
 
     @property
+    def address(self) -> str:
+        transport = self.request.transport
+        return "" if transport is None else address_of(transport)
+
+    @property
     def token(self) -> str | None:
         """Of the Authorization header, or of the query where that is allowed. Raises ProtocolError and Problem."""
         said = self.header("Authorization")
@@ -96,7 +102,7 @@ class Visit:
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[Caller]:
         """A client in whose name to ask, for as long as the block lasts."""
-        caller = Caller(self.engine, self.client_id, self.token)
+        caller = Caller(self.engine, self.client_id, self.token, self.address)
         try:
             self.count(caller)
             yield caller

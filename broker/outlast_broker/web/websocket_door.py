@@ -12,7 +12,7 @@ from outlast_protocol.limits import FRAME_BYTES_MAX
 from .. import clock
 from ..admission import Peer
 from ..connection import ClientConnection
-from ..door import bound_buffers, end_writing
+from ..door import address_of, bound_buffers, end_writing
 from ..engine import Engine
 from .websocket import CloseCode, Message, Opcode, Reader, close_frame, frame_head
 
@@ -53,6 +53,7 @@ class WebSocketDoor(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
         self._connection = ClientConnection(self._engine, self, clock.steady_ms(), self._peer)
+        self._connection.came_by("websocket", address_of(self._transport))
         self._connection.token = self._token
         self._entered(self._connection)
 
@@ -105,9 +106,6 @@ class WebSocketDoor(asyncio.Protocol):
         if not self._said_close:
             self._transport.write(frame_head(Opcode.BINARY, len(data)) + data)
 
-    def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size()
-
     def can_write_eof(self) -> bool:
         return True
 
@@ -129,6 +127,9 @@ class WebSocketDoor(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def _say_close(self, code: CloseCode, reason: str) -> None:
         """Nothing more is said; the client's CLOSE ends the socket."""

@@ -73,6 +73,8 @@ def _summary_fields(row: ChannelSummary) -> dict[str, Any]:
         "position": str(row.position),
         "bytes": row.bytes,
         "last_ms": row.last_ms,
+        "subscribers": row.subscribers,
+        "members": row.members,
     }
 
 
@@ -104,6 +106,8 @@ def show_info(found: ChannelInfo, wants_json: bool) -> list[str]:
         "created": show_time(found.created_ms, " "),
         "last": show_time(found.last_ms, " "),
         "subscribers": f"{found.subscribers:,}",
+        "members": f"{found.members:,}",
+        "open": show_count(found.messages, "message"),
         "retention": show_retention(found.retention),
     }
     return [f"{name:<12} {text}" for name, text in cells.items()]

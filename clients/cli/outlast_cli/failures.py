@@ -9,6 +9,8 @@ from .exits import Exit, Failure
 # What a person at a shell can do, where that differs from what a program would.
 _ADVICE: dict[type[outlast.OutlastError], str] = {
     outlast.ConnectFailed: "start one with `outlast serve`, or name another with --url or OUTLAST_URL",
+    outlast.Unauthorized: "give a token with --token-file, OUTLAST_TOKEN_FILE or OUTLAST_TOKEN",
+    outlast.TokenExpired: "give a newer token with --token-file, OUTLAST_TOKEN_FILE or OUTLAST_TOKEN",
     outlast.UnknownChannel: "`outlast channels ls` shows those that exist",
     outlast.UnknownCursor: "`outlast cursors ls` shows those that exist",
     outlast.LeaseHeld: "`outlast leases` shows who has it and for how long",

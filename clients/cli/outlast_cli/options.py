@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from outlast.token import TokenSource, from_file
 from outlast_broker.quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
 
 T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 CONNECT_TIMEOUT_DEFAULT = "5s"
+TOKEN = "outlast.token"
 
 
 BROKERS_RULE = "default"
@@ -58,7 +61,7 @@ COUNT_OR_RULE = _or_rule(parse_count, "a whole number")
 
 
 def broker_options(verb: Verb) -> Verb:
-    """`--url` and `--connect-timeout`, for every verb that talks to a broker."""
+    """`--url`, `--token` and `--connect-timeout`, for every verb that talks to a broker."""
     url = click.option(
         "--url",
         envvar="OUTLAST_URL",
@@ -77,4 +80,27 @@ def broker_options(verb: Verb) -> Verb:
         show_envvar=True,
         help="How long to try to reach it at the start.",
     )
-    return url(timeout(verb))
+    token = click.option(
+        "--token", expose_value=False, callback=_keep_token,
+        help="Who you are, for a broker that asks. Others on this machine can see it: rather use a file, or "
+             "OUTLAST_TOKEN.",
+    )  # fmt: skip
+    token_file = click.option(
+        "--token-file", expose_value=False, callback=_keep_token, type=click.Path(path_type=Path, dir_okay=False),
+        help="File with the token, read anew for each connection; also OUTLAST_TOKEN_FILE.",
+    )  # fmt: skip
+    return url(timeout(token(token_file(verb))))
+
+
+def _keep_token(ctx: click.Context, option: click.Parameter, given: str | Path | None) -> None:
+    """Of the two, --token counts; without them the client looks into the environment."""
+    if isinstance(given, Path):
+        ctx.meta.setdefault(TOKEN, from_file(given))
+    elif given:
+        ctx.meta[TOKEN] = given
+
+
+def token_source() -> TokenSource:
+    """What the verb that runs was given."""
+    ctx = click.get_current_context(silent=True)
+    return None if ctx is None else ctx.meta.get(TOKEN)

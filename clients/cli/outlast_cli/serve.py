@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,6 @@ def serve(file: Path | None, **flags: Any) -> int:
     the same flags, says what comes of it.
     """
     config = load_settings(file, flags).config
-    logging.basicConfig(
-        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
     from outlast_broker.serve import serve as run_broker
 
     return run_broker(config, lambda addresses: _say_ready(addresses, config))

@@ -11,6 +11,7 @@ import outlast
 
 from .exits import Exit
 from .failures import failure_from
+from .options import token_source
 
 Job = Callable[[outlast.Client], Awaitable[int]]
 
@@ -53,7 +54,9 @@ async def _connected(url: str, connect_timeout_ms: int, job: Job) -> int:
             say(text)
 
     try:
-        client = outlast.connect(url, timeout=max(connect_timeout_ms, 1) / 1000, on_state=on_state)
+        client = outlast.connect(
+            url, timeout=max(connect_timeout_ms, 1) / 1000, on_state=on_state, token=token_source()
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     async with client:

@@ -51,7 +51,7 @@ function failed({ url, timeoutMs }: Options, cause: OutlastError | null): Outlas
   );
 }
 
-export interface Client extends Pick<Rest, "channels"> {}
+export interface Client extends Pick<Rest, "channels" | "connections" | "status"> {}
 
 /** Made by `connect`. */
 export class Client {
@@ -171,4 +171,4 @@ export class Client {
   }
 }
 
-lend(Client, [], ["channels"]);
+lend(Client, ["status"], ["channels", "connections"]);

@@ -32,6 +32,6 @@ export type { StartOptions, Where } from "./starts.js";
 export type { Change, WriteOptions } from "./state.js";
 export type { StateWatch } from "./state-watch.js";
 export type { SubscribeOptions, Subscription } from "./subscription.js";
-export type { ChannelInfo, ChannelSummary, Retention } from "./summaries.js";
+export type { ChannelInfo, ChannelSummary, ConnectionInfo, Retention, Status } from "./summaries.js";
 export type { Dial, SocketLike, Transport, TransportEvents } from "./transport.js";
 export type { Cursor, PublishManyOptions, PublishOptions, RequestOptions } from "./verbs.js";

@@ -4,10 +4,11 @@ import type { Channel } from "./channel.js";
 import { Hearing, type Places } from "./ephemeral.js";
 import type { Link } from "./link.js";
 import { Outbox } from "./outbox.js";
-import { type ChannelSummary, summaryFrom } from "./summaries.js";
+import { type ChannelSummary, type ConnectionInfo, named, type Status, summaryFrom } from "./summaries.js";
 import { ChannelVerbs } from "./verbs.js";
 
 const LIST_PAGE = 500;
+const CONNECTIONS_PAGE = 500;
 
 export class Rest {
   readonly link: Link;
@@ -39,6 +40,25 @@ export class Rest {
       yield* result.channels.map(summaryFrom);
       after = result.channels.at(-1)?.channel ?? null;
       more = after !== null && result.more;
+    }
+  }
+
+  /** What the broker is and does now. */
+  async status({ signal }: { signal?: AbortSignal } = {}): Promise<Status> {
+    return named(await this.link.callAgain("STATUS", {}, signal));
+  }
+
+  /** Who is connected to the broker, in the order in which they came; this client, too. */
+  async *connections({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<ConnectionInfo, void, undefined> {
+    for (let after = 0, more = true; more;) {
+      const result: { connections: any[]; more: boolean } = await this.link.callAgain(
+        "CONNECTIONS",
+        { after, limit: CONNECTIONS_PAGE },
+        signal,
+      );
+      yield* result.connections.map(named);
+      after = result.connections.at(-1)?.id;
+      more = result.more;
     }
   }
 

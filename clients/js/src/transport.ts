@@ -69,7 +69,8 @@ export function webSocketDial(make: new (url: string) => SocketLike): Dial {
     socket.onmessage = ({ data }) =>
       events.received(typeof data === "string" ? new Uint8Array(0) : new Uint8Array(data));
     socket.onclose = ({ code, reason }) => events.closed(reason || `the WebSocket was closed with code ${code}`);
-    socket.onerror = () => {};
+    // Not every WebSocket tells its end after a failed beginning.
+    socket.onerror = () => events.closed("the WebSocket failed");
     return {
       send: (data) => socket.send(data),
       close: () => socket.close(),

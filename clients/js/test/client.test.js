@@ -366,7 +366,19 @@ describe("the channel itself", () => {
 });
 
 describe("connecting", () => {
-  test("over a Unix socket", async () => {
+  test("status and connections: the broker itself", async () => {
+  const before = await client.status();
+  const channel = newChannel();
+  await channel.publish("x");
+  const { server, recordsIn, refusing, commitP99Us, leaving } = await client.status();
+  assert.match(server, /^outlast\//);
+  assert.deepEqual([recordsIn - before.recordsIn, refusing, leaving], [1, "", false]);
+  assert.ok(commitP99Us > 0);
+  const mine = (await all(client.connections())).filter(({ clientId }) => clientId === client.clientId);
+  assert.ok(mine.some(({ sinceMs, channels, waitingBytes }) => sinceMs > 1e12 && channels && !waitingBytes));
+});
+
+test("over a Unix socket", async () => {
     const other = await outlast.connect(`outlast+unix://${broker.path}`);
     assert.equal((await other.channel("unix").publish("x")).offset, 1);
     await other.close();

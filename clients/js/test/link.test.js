@@ -435,7 +435,6 @@ describe("addresses", () => {
     "outlast+unix://x",
     "ws://u@host",
     "ws://host#x",
-    "outlasts://host",
   ])
     test(`"${given}" is none`, () => assert.throws(() => completeUrl(given), TypeError));
 });

@@ -79,7 +79,7 @@ from .lease import Lease, LeaseInfo
 from .members import Member, MemberChanged, Occupied, PresenceCounts, PresenceEvent, PresenceSnapshot, Vacated
 from .message import MessageWriter
 from .presence import Membership, Presence, PresenceWatch
-from .records import Ack, ChannelInfo, ChannelSummary, Message, Record, Retention
+from .records import Ack, ChannelInfo, ChannelSummary, ConnectionInfo, Message, Record, Retention
 from .replica import StateChanged, StateEntry, StateSnapshot
 from .requests import Outcome
 from .state import Delete, Increment, Set, SharedState
@@ -103,6 +103,7 @@ __all__ = [
     "Client",
     "Closed",
     "ConnectFailed",
+    "ConnectionInfo",
     "ConnectionLost",
     "Content",
     "Cursor",

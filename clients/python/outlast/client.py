@@ -6,27 +6,29 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from outlast_protocol import frames
 
-from . import address, trust
+from . import address, token as token_of, trust
 from .backoff import BASE_MS_DEFAULT, CAP_MS_DEFAULT, Pace
 from .channel import Channel
 from .ephemeral import Hearing
-from .errors import Closed, ConnectFailed, OutlastError
+from .errors import Closed, ConnectFailed, Forbidden, OutlastError, TokenExpired, Unauthorized
 from .link import Link
 from .options import LinkState, OnState, Options, WhenFull, check_channel_name
 from .outbox import Outbox
-from .records import ChannelSummary, summary_from
+from .records import ChannelSummary, ConnectionInfo, connection_from, summary_from
 from .subscription import Feed
+from .token import TokenSource
 
 BUFFER_BYTES_DEFAULT = 8 * 1_048_576
 HEARTBEAT_MS_DEFAULT = 15_000
 LIST_PAGE = 500
+CONNECTIONS_PAGE = 500
 
 
 def connect(
@@ -39,7 +41,7 @@ def connect(
     when_full: WhenFull = "wait",
     on_state: OnState | None = None,
     producer: tuple[int, int] | None = None,
-    token: str | None = None,
+    token: TokenSource = None,
     ssl_context: ssl.SSLContext | None = None,
     heartbeat_ms: int = HEARTBEAT_MS_DEFAULT,
     backoff_base_ms: int = BASE_MS_DEFAULT,
@@ -48,7 +50,7 @@ def connect(
     """A client for `async with`: entering it connects, leaving it waits for acknowledgements.
 
     - url: outlast[s]://HOST[:PORT], outlast+unix:///PATH; default OUTLAST_URL, else outlast://127.0.0.1:6180.
-    - client_id: whose records these are, for readers to see; a random one by default.
+    - client_id: whose records these are, for readers to see; by default what the token says, or a random one.
     - timeout: seconds that entering tries to connect before ConnectFailed; None: for ever.
     - close_timeout: seconds that leaving waits for publishes that are not acknowledged.
     - buffer_bytes: bound of what is not acknowledged. A message counts its bytes and 256 more.
@@ -56,7 +58,7 @@ def connect(
     - on_state: called with ("connecting" | "open" | "waiting" | "closed", reason) at each change.
     - producer: (id, epoch) of a publisher that restarts under one id. The epoch MUST be higher after each
       restart, else new messages are taken for ones that are stored already. Random by default.
-    - token: credentials for the broker.
+    - token: text, or an async function that gives one; by default OUTLAST_TOKEN, or the content of OUTLAST_TOKEN_FILE.
     - ssl_context: whom to trust with outlasts://; by default OUTLAST_CA_FILE, or what the system trusts.
     - heartbeat_ms: how long silence may last.
     - backoff_base_ms, backoff_cap_ms: reconnecting waits at random up to a bound that doubles between these.
@@ -67,9 +69,9 @@ def connect(
         Options(
             address=(chosen := address.choose(url, os.environ)),
             ssl_context=ssl_context or trust.choose(os.environ, chosen.tls),
-            client_id=client_id if client_id is not None else secrets.token_hex(8),
+            client_id=client_id,
             producer=producer if producer is not None else (secrets.randbits(64), 0),
-            token=token,
+            token=token_of.choose(token, os.environ),
             timeout=timeout,
             close_timeout=close_timeout,
             buffer_bytes=buffer_bytes,
@@ -103,8 +105,8 @@ class Client:
 
     @property
     def client_id(self) -> str:
-        """The name under which this client publishes."""
-        return self._link.bounds.client_id if self._link is not None else self._options.client_id
+        """The name under which this client publishes; "" if the broker has not said it yet."""
+        return self._link.bounds.client_id if self._link is not None else self._options.client_id or ""
 
     async def __aenter__(self) -> Self:
         if self._link is not None:
@@ -131,8 +133,10 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _connect_failed(self, cause: BaseException) -> ConnectFailed:
+    def _connect_failed(self, cause: BaseException) -> OutlastError:
         url = self._options.address.url
+        if isinstance(cause, Unauthorized | TokenExpired | Forbidden):
+            return cause
         if isinstance(cause, OutlastError) and not cause.retryable:
             failed = ConnectFailed(f"{url} refuses this client: {cause.code}, {cause.message}")
             failed.retryable, failed.advice = False, cause.advice
@@ -184,17 +188,60 @@ class Client:
         """The channels whose names begin with `prefix`, in the byte order of their names."""
         if prefix:
             check_channel_name(prefix)
-        if self._link is None:
-            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        link = self._opened()
         ask = frames.List(0, prefix, None, LIST_PAGE)
         more = True
         while more:
-            reply = await self._link.call_again(partial(_requested, ask), frames.Reply)
+            reply = await link.call_again(partial(_requested, ask), frames.Reply)
             rows = [summary_from(row) for row in reply.result["channels"]]
             for row in rows:
                 yield row
             more = bool(rows) and reply.result["more"]
             ask = ask._replace(after=rows[-1].name if rows else None)
+
+    # --- the broker itself --------------------------------------------------------------------------------
+
+    async def status(self) -> Mapping[str, Any]:
+        """What the broker is and does now: the map of PROTOCOL.md 6.16, by its keys."""
+        reply = await self._opened().call_again(frames.Status, frames.Reply)
+        return reply.result
+
+    async def connections(self) -> AsyncIterator[ConnectionInfo]:
+        """Who is connected to the broker, in the order in which they came; this client, too."""
+        link, after, more = self._opened(), 0, True
+        while more:
+            ask = partial(frames.Connections, after=after, limit=CONNECTIONS_PAGE)
+            reply = await link.call_again(ask, frames.Reply)
+            rows = [connection_from(row) for row in reply.result["connections"]]
+            for row in rows:
+                yield row
+            after, more = rows[-1].id if rows else 0, bool(rows) and reply.result["more"]
+
+    async def revoke(self, *, subject: str | None = None, token_id: str | None = None) -> int:
+        """Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `token_id`.
+
+        Who came with one is cut off: returns how many connections were. Takes `manage` on all channels.
+        """
+        ask = partial(frames.Revoke, subject=subject, token_id=token_id)
+        reply = await self._opened().call_again(ask, frames.Reply)
+        cut: int = reply.result["cut"]
+        return cut
+
+    async def revocations(self) -> AsyncIterator[Mapping[str, Any]]:
+        """What the broker does not believe any more: subject and issued_before_ms, or token_id; and until_ms."""
+        link, after, more = self._opened(), "", True
+        while more:
+            ask = partial(frames.Revocations, after=after, limit=LIST_PAGE)
+            reply = await link.call_again(ask, frames.Reply)
+            rows: list[Mapping[str, Any]] = reply.result["revocations"]
+            for row in rows:
+                yield row
+            after, more = _name_of(rows[-1]) if rows else "", bool(rows) and reply.result["more"]
+
+    def _opened(self) -> Link:
+        if self._link is None:
+            raise Closed("the client is not open yet: use `async with outlast.connect(...) as client`")
+        return self._link
 
     # --- seats for subscriptions --------------------------------------------------------------------------
 
@@ -212,6 +259,7 @@ class Client:
                 return link
         self._leaving = [link for link in self._leaving if not link.is_gone]
         link = Link(self._options, None, publishes=False)
+        link.bounds = self._link.bounds
         link.ears = self._hearing
         link.readers[feed.name] = feed
         self._extra.append(link)
@@ -234,6 +282,11 @@ class Client:
 
     def _links(self) -> list[Link]:
         return [*([self._link] if self._link is not None else []), *self._extra]
+
+
+def _name_of(revocation: Mapping[str, Any]) -> str:
+    name: str = revocation.get("subject") or revocation["token_id"]
+    return name
 
 
 def _requested(ask: frames.List, request: int) -> frames.List:

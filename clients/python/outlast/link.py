@@ -32,6 +32,7 @@ from .errors import (
 )
 from .options import LinkState, OnState, Options
 from .publisher import Bounds
+from .token import Refresher, fetch
 from .trust import tls_failed, unheard
 from .wire import Wire
 
@@ -143,7 +144,8 @@ class Link:
             frames.GoAway: self._sent_away,
             Malformed: lambda wire, bad: wire.fail(Violation(str(bad.error))),
         }
-        self.bounds = Bounds(options.client_id, limits.BATCH_BYTES_MAX, limits.BATCH_RECORDS_MAX)
+        self._refresher = Refresher(options.token, self)
+        self.bounds = Bounds(options.client_id or "", limits.BATCH_BYTES_MAX, limits.BATCH_RECORDS_MAX)
         self.limits: dict[str, int] = {}
         self.is_open = False
         self.was_open = False
@@ -216,8 +218,9 @@ class Link:
 
     def _refuse(self, refusal: OutlastError) -> None:
         """Asking again cannot help now; but an operator may, so only the first connect gives up."""
-        _log.warning("%s: %s", self._options.address.url, refusal)
-        if not self.was_open:
+        if self.was_open:
+            _log.warning("%s: %s", self._options.address.url, refusal)
+        else:
             self._settle_ready(refusal)
 
     async def _live(self, wire: Wire) -> None:
@@ -229,12 +232,15 @@ class Link:
             wire.fail(ConnectFailed(f"no connection within {DIAL_TIMEOUT_MS} ms"))
         except ssl.SSLError as error:
             wire.fail(tls_failed(error))
+        except OutlastError as error:  # there is no token
+            wire.fail(error)
         except (OSError, ValueError) as error:
             wire.fail(ConnectFailed(str(error)))
         else:
             await wire.ended.wait()
 
     async def _dial(self, wire: Wire) -> None:
+        wire.hello = wire.hello._replace(token=await fetch(self._options.token))
         address = self._options.address
         if address.path:
             await self._loop.create_unix_connection(lambda: wire, address.path)
@@ -245,11 +251,10 @@ class Link:
         options = self._options
         return frames.Hello(
             versions=[frames.VERSION],
-            client_id=self.bounds.client_id,
+            client_id=self.bounds.client_id or None,
             producer=self._producer,
             heartbeat_ms=options.heartbeat_ms,
             agent=AGENT,
-            token=options.token,
         )
 
     def _wait_ms(self, wire: Wire) -> float:
@@ -276,6 +281,14 @@ class Link:
                 turn.set_result(None)
             else:
                 turn.set_exception(error)
+
+    def show(self, token: str) -> None:
+        """A newer token; one that is refused is followed by the next one on another connection, if need be."""
+        self.request(lambda request: frames.Auth(request, token), self._shown)
+
+    def _shown(self, answer: Answer) -> None:
+        if isinstance(answer, frames.Reply):
+            self._refresher.begin(answer.result.get("expires_in_ms"))
 
     # --- requests -----------------------------------------------------------------------------------------
 
@@ -409,6 +422,7 @@ class Link:
 
     def wire_ended(self, wire: Wire) -> None:
         self.is_open = False
+        self._refresher.end()
         if self._leave_timer is not None:
             self._leave_timer.cancel()
             self._leave_timer = None
@@ -431,6 +445,7 @@ class Link:
             min(welcome.limits.get("batch_labels", limits.BATCH_LABELS_MAX), limits.BATCH_LABELS_MAX),
         )
         wire.open(welcome.heartbeat_ms)
+        self._refresher.begin(welcome.expires_in_ms)
         self.is_open = self.was_open = True
         self._enter("open", f"{self._options.address.url}, {welcome.server}")
         self._settle_ready(None)
@@ -459,7 +474,7 @@ class Link:
             on_refusal(refusal)
         elif (reader := self._routes.get(_number(error))) is not None:
             reader.fail(refusal)
-        else:
+        elif wire.is_open:
             _log.warning("the broker says: %s", refusal)
         if not wire.is_open or is_fatal(error.code):
             self._not_before_ms = wire.now_ms() + refusal.retry_after_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from outlast_protocol.limits import CHANNEL_NAME_BYTES_MAX, CLIENT_ID_BYTES_MAX
@@ -13,6 +13,7 @@ from outlast_protocol.position import EPOCH_MAX
 
 from .address import Address
 from .backoff import Pace
+from .token import TokenSource
 
 TTL_S_MAX = WHOLE_MAX // 1000
 LinkState: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
@@ -25,9 +26,9 @@ class Options:
     """`outlast.connect` explains them."""
 
     address: Address
-    client_id: str
+    client_id: str | None
     producer: tuple[int, int]
-    token: str | None
+    token: TokenSource = field(repr=False)
     timeout: float | None
     close_timeout: float
     buffer_bytes: int
@@ -38,7 +39,8 @@ class Options:
     ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        _check_client_id(self.client_id)
+        if self.client_id is not None:
+            _check_client_id(self.client_id)
         for number in self.producer:
             check_whole("each part of producer", number, 0, EPOCH_MAX)
         if len(self.producer) != 2:

@@ -104,7 +104,10 @@ class Retention(NamedTuple):
 
 
 class ChannelSummary(NamedTuple):
-    """A channel as lists show it. An empty one has first = last + 1; `last_ms` 0 means no record yet."""
+    """A channel as lists show it. An empty one has first = last + 1; `last_ms` 0 means no record yet.
+
+    `members` are those who are present or away.
+    """
 
     name: str
     epoch: int
@@ -112,6 +115,8 @@ class ChannelSummary(NamedTuple):
     last: int
     bytes: int
     last_ms: int
+    subscribers: int
+    members: int
 
     @property
     def position(self) -> Position:
@@ -120,7 +125,10 @@ class ChannelSummary(NamedTuple):
 
 
 class ChannelInfo(NamedTuple):
-    """A channel in full. `bytes` is about what it takes on disk; times are Unix time in ms."""
+    """A channel in full. `bytes` is about what it takes on disk; times are Unix time in ms.
+
+    `members` are those who are present or away, `messages` how many are open.
+    """
 
     name: str
     epoch: int
@@ -130,12 +138,33 @@ class ChannelInfo(NamedTuple):
     last_ms: int
     created_ms: int
     subscribers: int
+    members: int
+    messages: int
     retention: Retention
 
     @property
     def position(self) -> Position:
         """Of the last record: a subscription `after` it begins with what comes next."""
         return Position(self.epoch, self.last)
+
+
+class ConnectionInfo(NamedTuple):
+    """Who is connected to the broker. `id` is the connection's own, and never used again while the broker runs.
+
+    `door` is "tcp", "unix", "websocket" or "http", `address` where the peer is, "" for a Unix socket. `behind` are
+    subscriptions that do not get what is published as it comes; `waiting_bytes` wait for the socket to take them.
+    """
+
+    id: int
+    client_id: str
+    agent: str
+    door: str
+    address: str
+    since_ms: int
+    channels: int
+    subscriptions: int
+    behind: int
+    waiting_bytes: int
 
 
 def moment(time_ms: int) -> datetime:
@@ -177,9 +206,13 @@ def retention_from(result: Mapping[str, Any]) -> Retention:
 
 
 def summary_from(result: Mapping[str, Any]) -> ChannelSummary:
-    return ChannelSummary(result["channel"], *(result[key] for key in ChannelSummary._fields[1:]))
+    return ChannelSummary(result["channel"], *(result.get(key, 0) for key in ChannelSummary._fields[1:]))
+
+
+def connection_from(row: Mapping[str, Any]) -> ConnectionInfo:
+    return ConnectionInfo(*(row[key] for key in ConnectionInfo._fields))
 
 
 def info_from(result: Mapping[str, Any]) -> ChannelInfo:
-    plain: list[int] = [result[key] for key in ChannelInfo._fields[1:-1]]
+    plain: list[int] = [result.get(key, 0) for key in ChannelInfo._fields[1:-1]]
     return ChannelInfo._make([result["channel"], *plain, retention_from(result["retention"])])

@@ -31,7 +31,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def __init__(self, owner: Owner, hello: Hello) -> None:
         self._owner = owner
-        self._hello = hello
+        self.hello = hello
         self._loop = asyncio.get_running_loop()
         self._codec = Connection(Role.CLIENT)
         self._view = memoryview(bytearray(RECEIVE_BYTES))
@@ -133,7 +133,7 @@ class Wire(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self._timer = self._loop.call_later(GREETING_TIMEOUT_MS / 1000, self._not_greeted)
-        self.send(self._hello)
+        self.send(self.hello)
         self.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:

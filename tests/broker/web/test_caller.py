@@ -22,7 +22,7 @@ def run(stage: Stage, work: Callable[[], Awaitable[F]]) -> F:
 
 
 def calling(stage: Stage, unasked: Callable[[Any], None] = lambda frame: None) -> Caller:
-    return stage.call(lambda: Caller(stage.engine, "http", None, unasked))
+    return stage.call(lambda: Caller(stage.engine, "http", None, "127.0.0.1:1", unasked))
 
 
 def publishing(caller: Caller, number: int) -> f.Publish:

@@ -12,7 +12,7 @@ def test_a_broker_that_works(web: WebClient) -> None:
     assert web.ask("GET", "/livez").body == b"ok\n"
     assert web.ask("GET", "/readyz").body == b"ok\n"
     said = web.get("/readyz?verbose")
-    assert said == {"ready": True, "checks": {"store": "ok", "writable": "ok", "staying": "ok"}}
+    assert said == {"ready": True, "checks": {"recovered": "ok", "disk": "ok", "writable": "ok", "staying": "ok"}}
 
 
 def test_a_broker_without_disk_lives_and_is_not_ready() -> None:

@@ -91,6 +91,15 @@ def test_channels(web: WebClient, room: str, path: str) -> None:
     assert "number" not in said
 
 
+def test_the_broker_itself(web: WebClient) -> None:
+    said = web.get("/v1/status")
+    assert said["refusing"] == "" and said["connections_http"] == 1, "the one that asks"
+    row = web.get("/v1/connections?limit=1000")["connections"][-1]
+    assert (row["door"], row["client_id"], row["subscriptions"]) == ("http", "http", 0)
+    assert row["address"].startswith("127.0.0.1:")
+    assert web.get(f"/v1/connections?after={row['id'] + 1}")["connections"] == []
+
+
 @pytest.mark.parametrize("tail", ["", "/records", "/state", "/members", "/cursors", "/messages/1"])
 def test_asking_makes_no_channel(web: WebClient, path: str, tail: str) -> None:
     answer = web.ask("GET", f"{path}{tail}")

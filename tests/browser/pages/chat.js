@@ -5,7 +5,7 @@
  * cancels the newest.
  */
 
-import { connect } from "./outlast.js";
+import { connect } from "./browser.js";
 
 const asked = new URLSearchParams(location.search);
 const list = document.querySelector("#messages");

@@ -5,7 +5,7 @@
  * came to this tab.
  */
 
-import { connect } from "./outlast.js";
+import { connect } from "./browser.js";
 
 const asked = new URLSearchParams(location.search);
 const place = `place in ${asked.get("channel")}`;

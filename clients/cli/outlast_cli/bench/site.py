@@ -12,6 +12,7 @@ from typing import Self
 import outlast
 from outlast_broker.quantities import show_count
 
+from ..options import token_source
 from ..session import say
 from .lane import Lane
 from .plan import Plan
@@ -80,7 +81,7 @@ class Stopwatch:
 @asynccontextmanager
 async def on_site(scenario: str, plan: Plan, client: outlast.Client, url: str) -> AsyncIterator[Site]:
     """Leaving it deletes the channels: after the publisher has closed, or what it resends would make them anew."""
-    publisher = outlast.connect(url, timeout=_CONNECT_S, close_timeout=_CLOSE_S)
+    publisher = outlast.connect(url, timeout=_CONNECT_S, close_timeout=_CLOSE_S, token=token_source())
     site = Site(scenario, plan, client, publisher)
     try:
         async with publisher:

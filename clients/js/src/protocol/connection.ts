@@ -2,6 +2,7 @@
 
 import { ProtocolError } from "./errors.js";
 import { decode, encode, type Frame, HEADER_BYTES, type Role, type Spec, specNumbered, specOf } from "./frames.js";
+import { BOTH_ENDS } from "./table.js";
 import { type Bytes, joined, viewOf } from "./words.js";
 
 export type State = "connecting" | "greeted" | "open" | "leaving" | "closed" | "failed";
@@ -92,7 +93,7 @@ export class Connection {
   }
 
   #refusal(spec: Spec | undefined, number: number, length: number, reserved: number): ProtocolError {
-    if (this.state === "connecting" && spec?.type !== "HELLO")
+    if (BOTH_ENDS && this.state === "connecting" && spec?.type !== "HELLO")
       return new ProtocolError("bad_magic", "the first frame is not HELLO");
     if (reserved) return new ProtocolError("bad_frame", "flags and reserved bytes of a header must be zero");
     if (!spec) return new ProtocolError("unknown_frame", `there is no frame 0x${number.toString(16)}`);

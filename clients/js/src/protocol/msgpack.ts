@@ -29,51 +29,42 @@ const DEPTH_MAX = 64;
 // --- writing ---------------------------------------------------------------------------------------------------
 
 /** A head byte, and a big-endian number of `size` bytes after it. */
-function head(byte: number, size: number, value: number | bigint): Bytes {
-  const bytes = new Uint8Array(1 + size);
-  const view = viewOf(bytes);
-  bytes[0] = byte;
-  if (size === 1) view.setUint8(1, Number(value));
-  if (size === 2) view.setUint16(1, Number(value));
-  if (size === 4) view.setUint32(1, Number(value));
-  if (size === 8) view.setBigUint64(1, BigInt.asUintN(64, BigInt(value)));
-  return bytes;
+function head(byte: number, size = 0, value: number | bigint = 0): Bytes {
+  const bytes = new Uint8Array(9);
+  viewOf(bytes).setBigUint64(1, BigInt.asUintN(64, BigInt(value)));
+  bytes[8 - size] = byte;
+  return bytes.subarray(8 - size);
 }
 
-/** The shortest head for `count`; `heads` are those of 8, 16 and 32 bits, 0: there is none. */
-function counted(count: number, short: number, shortMax: number, heads: readonly [number, number, number]): Bytes {
-  if (count <= shortMax) return head(short + count, 0, 0);
-  if (heads[0] && count < 256) return head(heads[0], 1, count);
-  return count < 65_536 ? head(heads[1], 2, count) : head(heads[2], 4, count);
+/** The head for `count`: `short` with the count in it, or the shortest of those that `heads` says of 8, 16 and 32 bits. */
+function counted(count: number, short: number, shortMax: number, heads: number, step = 0): Bytes {
+  if (count <= shortMax) return head(short + count);
+  while (count >= 256 ** (1 << step)) step++;
+  return head(heads + step, 1 << step, count);
 }
 
 function packedWhole(value: number | bigint): Bytes {
-  if (value >= 0) {
-    if (value < 128) return head(Number(value), 0, 0);
-    if (value < 256) return head(0xcc, 1, value);
-    if (value < 65_536) return head(0xcd, 2, value);
-    return value < 2 ** 32 ? head(0xce, 4, value) : head(0xcf, 8, value);
-  }
-  if (value >= -32) return head(256 + Number(value), 0, 0);
-  if (value >= -128) return head(0xd0, 1, 256 + Number(value));
-  if (value >= -32_768) return head(0xd1, 2, 65_536 + Number(value));
-  return value >= -(2 ** 31) ? head(0xd2, 4, 2 ** 32 + Number(value)) : head(0xd3, 8, value);
+  if (value >= -32 && value < 128) return head(Number(value) & 255);
+  const isNegative = value < 0;
+  let step = 0;
+  while (isNegative ? value < -(2 ** ((8 << step) - 1)) : value >= 2 ** (8 << step)) step++;
+  return head((isNegative ? 0xd0 : 0xcc) + step, 1 << step, value);
 }
 
 function write(value: unknown, out: Bytes[]): void {
-  if (value === null || value === undefined) out.push(head(0xc0, 0, 0));
-  else if (typeof value === "boolean") out.push(head(value ? 0xc3 : 0xc2, 0, 0));
+  if (value === null || value === undefined) out.push(head(0xc0));
+  else if (typeof value === "boolean") out.push(head(value ? 0xc3 : 0xc2));
   else if (isWhole(value)) out.push(packedWhole(value));
   else if (typeof value === "string") {
     const text = utf8(value);
-    out.push(counted(text.length, 0xa0, 31, [0xd9, 0xda, 0xdb]), text);
-  } else if (value instanceof Uint8Array) out.push(counted(value.length, 0, -1, [0xc4, 0xc5, 0xc6]), value);
+    out.push(counted(text.length, 0xa0, 31, 0xd9), text);
+  } else if (value instanceof Uint8Array) out.push(counted(value.length, 0, -1, 0xc4), value);
   else if (Array.isArray(value)) {
-    out.push(counted(value.length, 0x90, 15, [0, 0xdc, 0xdd]));
+    out.push(counted(value.length, 0x90, 15, 0xdb, 1));
     for (const item of value) write(item, out);
   } else if (typeof value === "object") {
     const entries = Object.entries(value);
-    out.push(counted(entries.length, 0x80, 15, [0, 0xde, 0xdf]));
+    out.push(counted(entries.length, 0x80, 15, 0xdd, 1));
     for (const entry of entries) for (const each of entry) write(each, out);
   } else throw new TypeError(`${typeof value} cannot be packed`);
 }
@@ -109,31 +100,24 @@ export class Unpacker {
     if (byte < 0x80) return byte;
     if (byte < 0x90) return this.#map(byte - 0x80, depth);
     if (byte < 0xa0) return this.#array(byte - 0x90, depth);
-    if (byte < 0xc0) return this.#text(byte - 0xa0);
+    if (byte < 0xc0) return textOf(this.#take(byte - 0xa0));
     if (byte >= 0xe0) return byte - 256;
-    if (byte < 0xca) return this.#bytesOrWord(byte);
-    if (byte < 0xd4) return this.#number(byte);
-    if (byte >= 0xdd)
-      return byte === 0xdd ? this.#array(this.#uint(4), depth) : this.#map(this.#uint(byte === 0xde ? 2 : 4), depth);
-    if (byte === 0xdc) return this.#array(this.#uint(2), depth);
-    if (byte >= 0xd9) return this.#text(this.#uint(1 << (byte - 0xd9)));
-    throw new SyntaxError("an extension type");
+    if (byte === 0xc0) return null;
+    if (byte === 0xc2 || byte === 0xc3) return byte === 0xc3;
+    if (byte >= 0xc4 && byte <= 0xc6) return this.#take(this.#uint(1 << (byte - 0xc4))).slice();
+    if (byte >= 0xca && byte < 0xd4) return this.#number(byte);
+    if (byte >= 0xde) return this.#map(this.#uint(byte === 0xde ? 2 : 4), depth);
+    if (byte >= 0xdc) return this.#array(this.#uint(byte === 0xdc ? 2 : 4), depth);
+    if (byte >= 0xd9) return textOf(this.#take(this.#uint(1 << (byte - 0xd9))));
+    throw new SyntaxError("a byte that is not used, or an extension type");
   }
 
   /** How many items the array that begins here says to have. */
   arrayHead(): number {
     const byte = this.#uint(1);
     if (byte >= 0x90 && byte < 0xa0) return byte - 0x90;
-    if (byte === 0xdc) return this.#uint(2);
-    if (byte === 0xdd) return this.#uint(4);
+    if (byte === 0xdc || byte === 0xdd) return this.#uint(byte === 0xdc ? 2 : 4);
     throw new SyntaxError("not an array");
-  }
-
-  #bytesOrWord(byte: number): unknown {
-    if (byte >= 0xc4 && byte <= 0xc6) return this.#take(this.#uint(1 << (byte - 0xc4))).slice();
-    if (byte === 0xc0) return null;
-    if (byte === 0xc2 || byte === 0xc3) return byte === 0xc3;
-    throw new SyntaxError("a byte that is not used, or an extension type");
   }
 
   #number(byte: number): unknown {
@@ -164,10 +148,6 @@ export class Unpacker {
       entries.push([key, this.read(depth + 1)]);
     }
     return Object.fromEntries(entries);
-  }
-
-  #text(size: number): string {
-    return textOf(this.#take(size));
   }
 
   #uint(size: number): number {

@@ -1,0 +1,32 @@
+"""What `--grant` says: a pattern of channels, and verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from outlast_broker.auth.capabilities import VERB_NAMES, read_capabilities
+
+ALL = "all"
+Grants = dict[str, list[str]]
+
+grant_option = click.option(
+    "--grant", "grants", multiple=True, metavar="PATTERN=VERBS",
+    help=f"What it grants, as 'session:*=publish,subscribe'; VERBS are {VERB_NAMES}, or {ALL}. Repeat it for more.",
+)  # fmt: skip
+
+
+def parse_grants(texts: Sequence[str]) -> Grants:
+    """Raises UsageError that says what is allowed."""
+    found: Grants = {}
+    for text in texts:
+        pattern, equals, verbs = text.rpartition("=")
+        if not equals:
+            raise click.UsageError(f"--grant is PATTERN=VERBS, as 'session:*=publish,subscribe', not {text!r}")
+        names = VERB_NAMES.split(", ") if verbs == ALL else [verb.strip() for verb in verbs.split(",")]
+        found.setdefault(pattern, []).extend(names)
+    try:
+        read_capabilities(found)
+    except ValueError as error:
+        raise click.UsageError(f"--grant: {error}") from None
+    return found
