@@ -13,6 +13,7 @@ import outlast
 import pytest
 from outlast_broker import admission, front_door, server
 from outlast_broker.address import TcpAddress
+from outlast_broker.config import Config
 from outlast_broker.limits import Limits
 from outlast_broker.server import Server
 from outlast_broker.web import websocket_door
@@ -223,3 +224,15 @@ def test_what_waits_for_all_sockets_is_bounded(quick_ticks: None) -> None:
         again.open("room")
         again.subscribe(number, credit=1 << 30)
         assert [record.offset for record in again.records(20)] == list(range(1, 21))
+
+
+def test_limits_are_taken_up_by_a_reload() -> None:
+    limits = Limits(connections=1, outgoing_bytes=0)
+    with running_broker() as broker:
+        broker.client("first")
+        broker.within(lambda server: server._prepare_config(Config(limits=limits))())
+        stranger = broker.stranger("second")
+        stranger.send(Hello([1], "second"))
+        assert stranger.expect(Error).detail["limit"] == "connections"
+        broker.within(lambda server: server._prepare_config(Config(limits=Limits()))())
+        broker.client("third")

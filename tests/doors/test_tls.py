@@ -47,7 +47,7 @@ def web(broker: Broker, authority: Authority) -> http.client.HTTPSConnection:
 
 def reload(server: Server) -> str:
     assert server.tls is not None
-    return server.tls.reload()
+    return server.tls.prepare()()
 
 
 async def publish_and_read(broker: Broker, authority: Authority, room: str) -> None:

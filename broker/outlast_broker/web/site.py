@@ -74,7 +74,7 @@ class Site:
         self._engine = engine
         self._entered = entered
         self._left = left
-        self._origins = Origins(engine.config.allow_origins)
+        self.origins = Origins(engine.config.allow_origins)
         self._streams: set[Streaming] = set()
         self._answering: set[web.RequestHandler] = set()
         # Whoever goes away takes the verb that works for it along.
@@ -165,8 +165,8 @@ class Site:
     def _admit(self, request: web.BaseRequest) -> dict[str, str]:
         """Raises Problem for a browser that is not let in; returns what others are told (CORS)."""
         origin = request.headers.get("Origin")
-        self._origins.check(origin, request.headers.get("Host", ""), is_loopback(request.protocol.sockname))
-        if origin is None or not self._origins.names(origin):
+        self.origins.check(origin, request.headers.get("Host", ""), is_loopback(request.protocol.sockname))
+        if origin is None or not self.origins.names(origin):
             return {}
         return {
             "Access-Control-Allow-Origin": origin,

@@ -14,7 +14,7 @@ export interface Page {
 }
 
 export interface ConnectOptions {
-  /** Whose records these are, for readers to see; a random one by default. */
+  /** Whose records these are, for readers to see; by default what the token says, or a random one. */
   clientId?: string;
   /** How long `connect` tries before ConnectFailed, 10 s; null: for ever. */
   timeoutMs?: number | null;
@@ -28,8 +28,8 @@ export interface ConnectOptions {
   onState?: (state: LinkState, reason: string) => void;
   /** [id, epoch] of a publisher that restarts under one id. The epoch MUST be higher after each restart. Random by default. */
   producer?: readonly [id: Whole, epoch: Whole];
-  /** Credentials for the broker. */
-  token?: string;
+  /** For a broker that asks who comes: text, or a function that is asked whenever one is needed. */
+  token?: string | (() => Promise<string>);
   /** How long silence may last, 15 s. */
   heartbeatMs?: number;
   /** Reconnecting waits at random up to a bound that doubles from 100 ms ... */
@@ -52,9 +52,9 @@ export interface ConnectOptions {
 export interface Options {
   readonly url: string;
   readonly dial: Dial;
-  readonly clientId: string;
+  readonly clientId: string | null;
   readonly producer: readonly [Whole, Whole];
-  readonly token: string | null;
+  readonly token: ConnectOptions["token"];
   readonly timeoutMs: number | null;
   readonly closeTimeoutMs: number;
   readonly bufferBytes: number;
@@ -77,9 +77,9 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
   return {
     url: full,
     dial: given.dial ?? dialFor(full, given.WebSocket),
-    clientId: checkName("clientId", given.clientId ?? random64().toString(16), 128),
+    clientId: given.clientId === undefined ? null : checkName("clientId", given.clientId, 128),
     producer: [checkWhole("producer", id, 0, U64_MAX), checkWhole("producer", epoch, 0, U64_MAX)],
-    token: given.token ?? null,
+    token: given.token,
     timeoutMs: given.timeoutMs === undefined ? 10_000 : given.timeoutMs,
     closeTimeoutMs: given.closeTimeoutMs ?? 5_000,
     bufferBytes: checkWhole("bufferBytes", given.bufferBytes ?? 8 * 1_048_576, 1),
