@@ -61,6 +61,8 @@ class TlsDoor(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         came = self._came = self._came + data
+        if self._shaking is not None:
+            return  # TLS is being put in place, and gets what has come until then
         if is_tls(came):
             self._shaking = asyncio.get_running_loop().create_task(self._shake())
         elif not may_be_tls(came):
