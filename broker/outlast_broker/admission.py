@@ -44,7 +44,7 @@ class Peer:
 
     __slots__ = ("_admission", "_client", "address", "meters")
 
-    def __init__(self, admission: Admission, address: Account | None, meters: tuple[Meter, ...]) -> None:
+    def __init__(self, admission: Admission | None, address: Account | None, meters: tuple[Meter, ...]) -> None:
         self._admission = admission
         self._client: Account | None = None
         self.address = address
@@ -56,9 +56,14 @@ class Peer:
         if client.meter is not None:
             self.meters += (client.meter,)
 
+    def beside(self) -> Peer:
+        """For one more client over the same socket, which counts once."""
+        return Peer(None, None, self.meters)
+
     def leave(self) -> None:
-        """The socket is gone."""
-        self._admission.connections -= 1
+        """The socket is gone, or this client of it."""
+        if self._admission is not None:
+            self._admission.connections -= 1
         for account in (self.address, self._client):
             if account is not None:
                 account.connections -= 1

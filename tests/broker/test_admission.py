@@ -149,3 +149,18 @@ def test_those_who_are_turned_away_are_counted() -> None:
     for _ in range(3):
         refused(ErrorCode.OVERLOADED, admission)
     assert counters.turned_away == 3
+
+
+def test_clients_who_share_a_socket_are_one_connection_and_clients_of_their_own() -> None:
+    admission = Admission(Limits(connections=1, connections_per_client=1, connection_frames_per_s=1), Counters())
+    peer = admission.enter(HERE, 0)
+    tabs = [peer.beside(), peer.beside()]
+    admission.greet(tabs[0], b"alice", 0)
+    with pytest.raises(ProtocolError):
+        admission.greet(tabs[1], b"alice", 0)
+    admission.greet(tabs[1], b"bob", 0)
+    assert tabs[0].meters == peer.meters == tabs[1].meters
+    tabs[0].leave()
+    admission.greet(peer.beside(), b"alice", 0)
+    peer.leave()
+    assert admission.connections == 0

@@ -19,6 +19,7 @@ from . import console, events, health, openapi, publishing, reading, scraping, u
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
+from .shared_door import SharedDoor
 from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
@@ -195,10 +196,11 @@ class Site:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
         token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
+        kind = SharedDoor if upgrade.chosen(request.headers) == upgrade.SHARED else WebSocketDoor
         connection = cast(HttpConnection, request.protocol)
         peer, connection.peer = connection.peer, None
         assert peer is not None, "a socket becomes a WebSocket once"
-        connection.become(WebSocketDoor(self._engine, peer, self._entered, self._left, token), said)
+        connection.become(kind(self._engine, peer, self._entered, self._left, token), said)
         return Switched()
 
 

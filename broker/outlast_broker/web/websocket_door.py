@@ -85,13 +85,13 @@ class WebSocketDoor(asyncio.Protocol):
         if message.opcode is Opcode.CLOSE:
             self._answer_close(message.data)
         elif message.opcode is Opcode.PING and not self._said_close:
-            self._connection.receive(b"")  # to be heard is what a ping is for
+            self._hear(b"")  # to be heard is what a ping is for
             self._transport.write(frame_head(Opcode.PONG, len(message.data)) + message.data)
         elif message.opcode is Opcode.BINARY and not self._said_close:
-            self._connection.receive(message.data)
-            if self._connection.within_frame and not self._said_close:
-                text = "a WebSocket message holds whole frames"
-                self._connection.fail(ProtocolError(ErrorCode.BAD_FRAME, text))
+            self._hear(message.data)
+
+    def _hear(self, data: bytes) -> None:
+        hear_frames(self._connection, data)
 
     def _answer_close(self, payload: bytes) -> None:
         if not self._said_close:
@@ -143,3 +143,10 @@ class WebSocketDoor(asyncio.Protocol):
         if not self._said_close:
             self._say_close(code, reason)
             self._impatience = asyncio.get_running_loop().call_later(CLOSE_MS / 1000, self._transport.abort)
+
+
+def hear_frames(connection: ClientConnection, data: bytes) -> None:
+    """A message is whole frames, whatever became of the connection by them."""
+    connection.receive(data)
+    if connection.within_frame:
+        connection.fail(ProtocolError(ErrorCode.BAD_FRAME, "a WebSocket message holds whole frames"))

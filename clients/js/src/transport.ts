@@ -81,3 +81,27 @@ export function webSocketDial(make: new (url: string) => SocketLike): Dial {
     };
   };
 }
+
+/** As the Dial that `load` brings, which is loaded first. */
+export function lateDial(load: () => Promise<Dial>): Dial {
+  return (url, events) => {
+    let transport: Transport | undefined;
+    let isOver = false;
+    const end = (how: "close" | "abort"): void => {
+      isOver = true;
+      transport?.[how]();
+    };
+    load().then(
+      (dial) => (transport = isOver ? undefined : dial(url, events)),
+      (error) => events.closed(error.message),
+    );
+    return {
+      send: (data) => transport!.send(data),
+      close: () => end("close"),
+      abort: () => end("abort"),
+      get unsentBytes() {
+        return transport?.unsentBytes ?? 0;
+      },
+    };
+  };
+}
