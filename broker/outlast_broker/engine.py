@@ -576,6 +576,7 @@ class Engine:
         if self.group.trims or self.settling.ripe(now_ms):
             self.wake()
         self.folding.tick(now_ms)
+        self.authority.tick(now_ms)
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:

@@ -254,7 +254,7 @@ class Server:
         if self._engine.rules.bounded:
             self._revisiting.begin()
         self._reloading.add(self._prepare_config)
-        self._reloading.add(lambda config: self._engine.authority.prepare())
+        self._reloading.add(lambda config: self._engine.authority.prepare(config.auth))
         if self.tls is not None:
             tls = self.tls
             self._reloading.add(lambda config: tls.prepare())
