@@ -12,6 +12,7 @@ from typing import cast
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
+from ..admission import Peer
 from ..connection import ClientConnection
 from ..door import address_of, bound_buffers
 from ..engine import Engine
@@ -27,12 +28,13 @@ EMPTY_MS = 5_000
 class Seat:
     """The Wire of one client."""
 
-    __slots__ = ("_door", "connection", "number")
+    __slots__ = ("_door", "connection", "number", "peer")
 
-    def __init__(self, door: SharedDoor, engine: Engine, number: int) -> None:
+    def __init__(self, door: SharedDoor, engine: Engine, peer: Peer, number: int) -> None:
         self._door = door
         self.number = number
-        self.connection = ClientConnection(engine, self, clock.steady_ms())
+        self.peer = peer
+        self.connection = ClientConnection(engine, self, clock.steady_ms(), peer)
 
     def write(self, data: bytes) -> None:
         self._door.say(self.number, data)
@@ -67,11 +69,12 @@ class SharedDoor(WebSocketDoor):
     def __init__(
         self,
         engine: Engine,
+        peer: Peer,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
         token: str | None = None,
     ) -> None:
-        super().__init__(engine, entered, left, token)
+        super().__init__(engine, peer, entered, left, token)
         self._reader = Reader(NUMBER_BYTES + FRAME_BYTES_MAX)
         self._seats: dict[int, Seat] = {}
         self._held: set[Seat] = set()
@@ -102,6 +105,7 @@ class SharedDoor(WebSocketDoor):
         self._said_close = True
         for seat in list(self._seats.values()):
             self._leave(seat)
+        self._peer.leave()
 
     # --- what clients say ---------------------------------------------------------------------------------
 
@@ -120,7 +124,7 @@ class SharedDoor(WebSocketDoor):
     def _enter(self, number: int) -> Seat:
         if self._emptiness is not None:
             self._emptiness.cancel()
-        seat = self._seats[number] = Seat(self, self._engine, number)
+        seat = self._seats[number] = Seat(self, self._engine, self._peer.beside(), number)
         seat.connection.came_by("websocket", address_of(self._transport))
         seat.connection.token = self._token
         self._entered(seat.connection)
@@ -134,6 +138,7 @@ class SharedDoor(WebSocketDoor):
         del self._seats[seat.number]
         self.let(seat)
         seat.connection.closed()
+        seat.peer.leave()
         self._left(seat.connection)
         if self._seats or self._said_close:
             return

@@ -36,8 +36,7 @@ export interface SocketLike {
 const URL_DEFAULT = "outlast://127.0.0.1:6180";
 const PATH = "/v1/ws";
 const ALLOWED =
-  "allowed are ws://, wss://, http:// and https:// addresses, outlast://HOST[:PORT], with TLS outlasts://HOST[:PORT], " +
-  "and outlast+unix:///PATH";
+  "allowed are ws://, wss://, http:// and https:// addresses, outlast[s]://HOST[:PORT] and outlast+unix:///PATH";
 
 /** What was asked for, else OUTLAST_URL, else where the page came from, else the broker on this machine. */
 export function chooseUrl(url?: string): string {
@@ -51,7 +50,7 @@ export function completeUrl(url: string): string {
   const [, scheme, rest] = /^(outlasts?|outlast\+unix|https?|wss?):\/\/(.*)$/s.exec(url) ?? [];
   try {
     if (scheme === "outlast+unix" && rest!.startsWith("/")) return url;
-    if (/^outlasts?$/.test(scheme ?? "") && /^(\[[^\]]+\]|[^/:?#@]+)(:\d+)?\/?$/.test(rest!)) return url;
+    if (/^outlasts?$/.test(scheme!) && /^(\[[^\]]+\]|[^/:?#@]+)(:\d+)?\/?$/.test(rest!)) return url;
     if (/^[hw]/.test(scheme ?? "")) {
       const parts = new URL(url.replace(/^http/, "ws"));
       if (parts.pathname === "/") parts.pathname = PATH;

@@ -25,7 +25,7 @@ class Tabs:
         self.stage = stage
         self.inside: set[ClientConnection] = set()
         self.transport = Transport(sock)
-        self.door = SharedDoor(stage.engine, self.inside.add, self.inside.discard)
+        self.door = SharedDoor(stage.engine, stage.engine.admission.enter("", 0), self.inside.add, self.inside.discard)
         self._codecs: dict[int, Connection] = {}
         stage.call(lambda: self.door.connection_made(self.transport))
 
