@@ -62,23 +62,16 @@ class _MapGate:
         self._condition = threading.Condition()
         self._readers = 0
         self._growing = False
-        self._since_us: dict[int, int] = {}
 
     def enter(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: not self._growing)
             self._readers += 1
-            self._since_us[threading.get_ident()] = clock.steady_us()
 
     def leave(self) -> None:
         with self._condition:
             self._readers -= 1
-            del self._since_us[threading.get_ident()]
             self._condition.notify_all()
-
-    def oldest_us(self, now_us: int) -> int:
-        """How long the reader that came first has been there."""
-        return now_us - min(self._since_us.copy().values(), default=now_us)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -92,6 +85,23 @@ class _MapGate:
                 self._condition.notify_all()
 
 
+class ReaderTable:
+    """Whoever reads the store now, in whichever process: a backup reads it for as long as it takes.
+
+    LMDB says which transaction each of them sees, and not since when: that is when one was first seen here.
+    """
+
+    def __init__(self) -> None:
+        self._since_us: dict[str, int] = {}
+
+    def oldest_us(self, table: str, now_us: int) -> int:
+        """How long the one goes on that has been seen first. `table` is LMDB's: process, thread and transaction."""
+        rows = (line.split() for line in table.splitlines()[1:])
+        there = [" ".join(row) for row in rows if len(row) == 3 and row[2].isdigit()]
+        self._since_us = {row: self._since_us.get(row, now_us) for row in there}
+        return now_us - min(self._since_us.values(), default=now_us)
+
+
 class LmdbLog:
     """See log.Log. One thread commits; the gate keeps readers out while the map is made larger."""
 
@@ -99,6 +109,7 @@ class LmdbLog:
         self._env = open_environment(folder, map_bytes)
         self.drop_dead_readers()
         self._gate = _MapGate()
+        self._readers = ReaderTable()
         self._settle_format(folder)
         databases = [self._env.open_db(name.encode()) for name in DATABASES]
         self._store, self._names, self._chunks, self._journal, self._due, self._doomed, *beside = databases
@@ -406,7 +417,7 @@ class LmdbLog:
         return numbers
 
     def stats(self) -> Stats:
-        reader_age_us = self._gate.oldest_us(clock.steady_us())
+        reader_age_us = self._readers.oldest_us(self._env.readers(), clock.steady_us())
         with self._reading(self._store) as txn:
             stats = [txn.stat(database) for database in self._databases()]
             info = self._env.info()

@@ -172,10 +172,15 @@ class Server:
         for arrival in list(self._arrivals):
             arrival.tick(now_ms)
         self._watch_disk()
+        self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
+
+    def _watch_certificate(self) -> None:
+        if self.tls is not None:
+            self._engine.certificate_expires_ms = self.tls.expires_ms
 
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""

@@ -12,7 +12,7 @@ import pytest
 from outlast_broker.cursor import Standing
 from outlast_broker.damage import Damaged
 from outlast_broker.lmdb_file import FORMAT, WrongFormat
-from outlast_broker.lmdb_log import LmdbLog
+from outlast_broker.lmdb_log import LmdbLog, ReaderTable
 from outlast_broker.log import CUT_CHUNKS, JOURNAL_CUTS, Cut, Deletion, Due, Log
 
 from tests.broker.log_contract import ALL, LogContract, Steps, any_history, check_history
@@ -237,7 +237,7 @@ FAILING = """
 import resource, sys
 from pathlib import Path
 import lmdb
-from outlast_broker.lmdb_log import LmdbLog
+from outlast_broker.lmdb_log import LmdbLog, ReaderTable
 from tests.broker.logs import commit, create, entry
 log = LmdbLog(Path(sys.argv[1]), 1 << 24)
 number = create(log, "a")
@@ -352,3 +352,19 @@ def test_chunks_of_other_channels_are_still_read(tmp_path: Path) -> None:
         with pytest.raises(Damaged):
             log.read(hurt, 1, ALL)
         assert ranges(log.read(whole, 1, ALL)) == [(1, 2)]
+
+
+def test_how_long_the_oldest_reader_goes_on() -> None:
+    """A reader is who it is by process, thread and transaction: one that reads again begins anew."""
+    readers = ReaderTable()
+    head = "    pid     thread     txnid\n"
+    assert readers.oldest_us("(no active readers)\n", 1_000) == 0
+    assert readers.oldest_us(f"{head}  7 7f8d 5\n  8 7f8e -\n", 2_000) == 0, "seen for the first time"
+    assert readers.oldest_us(f"{head}  7 7f8d 5\n  8 7f8e 6\n", 5_000) == 3_000
+    assert readers.oldest_us(f"{head}  7 7f8d 9\n  8 7f8e 6\n", 9_000) == 4_000, "the first is another one now"
+    assert readers.oldest_us(f"{head}  7 7f8d -\n", 9_500) == 0
+
+
+def test_a_log_that_nobody_reads_has_no_reader(folder: Path) -> None:
+    with opened(folder) as log:
+        assert log.stats().reader_age_us == 0
