@@ -365,6 +365,6 @@ def test_how_long_the_oldest_reader_goes_on() -> None:
     assert readers.oldest_us(f"{head}  7 7f8d -\n", 9_500) == 0
 
 
-def test_a_log_that_nobody_reads_has_no_reader(folder: Path) -> None:
-    with opened(folder) as log:
+def test_a_log_that_nobody_reads_has_no_reader(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
         assert log.stats().reader_age_us == 0
