@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from outlast_protocol import ErrorCode, ProtocolError, frames as f, limits
 
+from . import compacting
 from .channel import Channel
 from .retention import RETENTION_KEYS
 
@@ -101,7 +102,10 @@ def _names(connection: ClientConnection, frame: f.List, count: int) -> Sequence[
 
 def delete(connection: ClientConnection, frame: f.Delete) -> None:
     channel = connection.named_channel(frame.channel)
-    connection.engine.delete(channel)
+    connection.engine.delete(channel, frame.hard)
+    if frame.hard:
+        compacting.erase(connection, frame.request, channel.epoch)
+        return
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, {"epoch": channel.epoch}))
 
 

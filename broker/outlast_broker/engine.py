@@ -22,6 +22,7 @@ from . import clock, logs, retention
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
+from .compacting import Compacting
 from .config import Config
 from .counters import Counters
 from .crowd import Crowd
@@ -89,13 +90,14 @@ class Engine:
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
         self.leasing = Leasing(self, loop)
+        self.compacting = Compacting(self, loop)
         self.group = Group()
         self.authority = Authority(self)
         self.refusal: ProtocolError | None = None
         self.leaving = False
         self.loop = loop
         self._failed = failed
-        self._settling = Settling(config.journal_bytes, config.journal_age_ms)
+        self.settling = Settling(config.journal_bytes, config.journal_age_ms)
         self.folding = Folding(self, config.fold_after_ms)
         self._contents = Contents(config.contents_bytes)
         self._committer = Committer(log, loop, self._committed, self._fail)
@@ -123,10 +125,10 @@ class Engine:
                     perishes_ms = self.session(channel).recover(read_records(entry.batch), entry.lease)
                     channel.perishes_ms = max(channel.perishes_ms, perishes_ms)
                 self.hub.recover_producer(channel, entry)
-                self._settling.note(channel, len(entry.batch))
+                self.settling.note(channel, len(entry.batch))
                 records += channel.last - before
         self.started_ms = clock.now_ms()
-        self._settling.released(newest, self.started_ms)
+        self.settling.released(newest, self.started_ms)
         self.leasing.recover()
         return records
 
@@ -153,8 +155,8 @@ class Engine:
         self.wake()
         return channel
 
-    def delete(self, channel: Channel) -> None:
-        """Ends this life of the channel: its readers are told, its number is dead at once."""
+    def delete(self, channel: Channel, hard: bool = False) -> None:
+        """Ends this life of the channel: its readers are told, its number is dead. `hard`: a compaction is owed."""
         self.hub.remove(channel)
         resync = encode(Resync(channel.number, "deleted", channel.last, channel.epoch))
         if channel.attendance is not None:
@@ -170,7 +172,7 @@ class Engine:
         group = self.group
         group.drop(channel)
         self.leasing.forget(channel)
-        group.work.births.append(Deletion(channel.number, channel.name))
+        group.work.births.append(Deletion(channel.number, channel.name, hard))
         if channel.due_ms:
             group.work.dues.append(Due(channel.number, channel.due_ms, 0))
         self.wake()
@@ -364,7 +366,7 @@ class Engine:
     def _plan(self, group: Group) -> None:
         """Adds to a group what the engine itself wants written with it."""
         now_ms = clock.now_ms()
-        for channel in self._settling.slice(group.bytes, now_ms):
+        for channel in self.settling.slice(group.bytes, now_ms):
             # Also when retention has left nothing to move: the journal is forgotten all the same.
             self._write_session(channel, group)
             move = channel.plan_move()
@@ -376,7 +378,7 @@ class Engine:
         for channel in group.trims.difference(group.moving, group.rewriting):
             self._trim(channel, group, now_ms)
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
-        group.work.forget_journal = self._settling.forget_through
+        group.work.forget_journal = self.settling.forget_through
 
     def _write_session(self, channel: Channel, group: Group) -> None:
         """What leaves the journal is in the rows from now on."""
@@ -459,10 +461,11 @@ class Engine:
         self._release(group)
         deliveries = self.counters.deliveries - deliveries
         self.measures.committed(group, commit_us, outcome.sync_us, clock.steady_us(), ended_us, deliveries)
-        self._settling.released(outcome.journal_newest, clock.now_ms())
+        self.settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
         self._tell_idle()
         self._resume_held()
+        self.compacting.committed(outcome)
         self._tidy()
 
     def _release(self, group: Group | None) -> None:
@@ -474,7 +477,7 @@ class Engine:
             if channel.dead:
                 continue
             channel.release(firsts, batches)
-            self._settling.note(channel, sum(map(len, batches)))
+            self.settling.note(channel, sum(map(len, batches)))
             if not channel.live:
                 continue
             if channel.perishable:
@@ -526,8 +529,8 @@ class Engine:
 
     @property
     def _untidy(self) -> bool:
-        forgetting = self._journal_oldest <= self._settling.forget_through
-        return self._settling.busy or self._erasing or forgetting or bool(self.group.trims)
+        forgetting = self._journal_oldest <= self.settling.forget_through
+        return self.settling.busy or self._erasing or forgetting or bool(self.group.trims)
 
     def _tidy(self) -> None:
         """Keeps commits coming, slowly, while there is something to move or erase."""
@@ -561,7 +564,7 @@ class Engine:
                 self.delete(channel)
             else:
                 self.group.trims.add(channel)
-        if self.group.trims or self._settling.ripe(now_ms):
+        if self.group.trims or self.settling.ripe(now_ms):
             self.wake()
         self.folding.tick(now_ms)
         self.hub.evict(self._needed)
@@ -577,6 +580,7 @@ class Engine:
         """After `when_idle`: stops the threads and closes the log."""
         self.folding.stop()
         self.leasing.stop()
+        self.compacting.stop()
         self._committer.stop()
         self.feeder.stop()
         self.log.close()

@@ -17,6 +17,10 @@ class FolderInUse(Exception):
     """Another process has the folder; the message names it."""
 
 
+class NoRoom(Exception):
+    """The disk has less free space than a copy needs; nothing was written."""
+
+
 class DataFolder:
     """Holds the lock until `release`. The kernel drops it when the process dies, however it dies."""
 
@@ -39,11 +43,22 @@ class DataFolder:
         return lock
 
     def free_bytes(self) -> int:
-        status = os.statvfs(self.path)
-        return status.f_bavail * status.f_frsize
+        return free_bytes(self.path)
 
     def release(self) -> None:
         self._lock.close()
+
+
+def free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises NoRoom."""
+    free = free_bytes(folder)
+    if free < needed:
+        raise NoRoom(f"{folder} has {free:,} bytes of free disk, the copy needs {needed:,}")
 
 
 def _lock(lock: IO[str]) -> bool:

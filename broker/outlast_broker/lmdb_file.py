@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -25,6 +26,7 @@ DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors", 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 # Whoever opens the store beside the broker shares this lock while he does; the broker has it alone to change the file.
 OPENING_FILE = "opening.lock"
+COPY_FOLDER = "compacting"
 U64 = Struct(">Q")
 PAIR = Struct(">QQ")
 # In the place of a chunk's first offset: the channel's head.
@@ -222,6 +224,75 @@ class StoreFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+# --- a copy that takes the file's place ---------------------------------------------------------------------
+
+
+class NewFile:
+    """A store's file that is being written in a folder of its own. Nobody has it open: it is synced at its end.
+
+    `append` takes entries in the order of their keys; `change` comes later.
+    """
+
+    def __init__(self, folder: Path, map_bytes: int) -> None:
+        remove_copy(folder)
+        (folder / COPY_FOLDER).mkdir()
+        self._folder = folder
+        self._env = lmdb.open(
+            str(folder / COPY_FOLDER), map_size=map_bytes, max_dbs=len(DATABASES), lock=False, sync=False,
+            readahead=False, meminit=True,
+        )  # fmt: skip
+        self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+
+    def append(self, database: str, items: list[tuple[bytes, bytes]]) -> None:
+        with self._env.begin(write=True) as txn, txn.cursor(db=self._databases[database]) as cursor:
+            cursor.putmulti(items, append=True)
+
+    def change(self, database: str, items: list[tuple[bytes, bytes | None]]) -> None:
+        """None takes the entry away."""
+        with self._env.begin(write=True, db=self._databases[database]) as txn:
+            for key, value in items:
+                if value is None:
+                    txn.delete(key)
+                else:
+                    txn.put(key, value)
+
+    def sync(self) -> None:
+        self._env.sync(True)
+
+    def finish(self) -> None:
+        """Now it is on the disk."""
+        self.sync()
+        self._env.close()
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._env.close()
+        remove_copy(self._folder)
+
+
+def remove_copy(folder: Path) -> None:
+    """One that was not finished."""
+    shutil.rmtree(folder / COPY_FOLDER, ignore_errors=True)
+
+
+def put_copy_in_place(folder: Path) -> None:
+    """A finished copy is the store's file from now on; with a table of readers of its own."""
+    (folder / LOCK_FILE).unlink(missing_ok=True)
+    os.rename(folder / COPY_FOLDER / DATA_FILE, folder / DATA_FILE)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """What has a name in it has it after a power cut, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- changing a file that nobody has open --------------------------------------------------------------------

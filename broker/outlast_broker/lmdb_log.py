@@ -30,15 +30,51 @@ from . import chunk, clock, head, journal
 from .chunk import Chunk
 from .cursor import Standing
 from .damage import Damaged
+from .folder import check_room
 from .head import Head
 from .journal import Entry
-from .lmdb_file import DATABASES, FORMAT, HEAD_MARK, PAIR, U64, check_format, open_environment, sealed, unsealed
-from .log import ALL_ROWS, CUT_CHUNKS, JOURNAL_CUTS, Creation, Cut, Deletion, Due, Move, Outcome, Rewrite, Stats, Work
+from .lmdb_file import (
+    DATABASES,
+    FORMAT,
+    HEAD_MARK,
+    PAIR,
+    U64,
+    NewFile,
+    check_format,
+    open_environment,
+    opening_lock,
+    put_copy_in_place,
+    remove_copy,
+    sealed,
+    unsealed,
+)
+from .log import (
+    ALL_ROWS,
+    CUT_CHUNKS,
+    JOURNAL_CUTS,
+    Compacted,
+    Creation,
+    Cut,
+    Deletion,
+    Due,
+    Move,
+    Outcome,
+    Rewrite,
+    Stats,
+    Work,
+)
+from .reader_table import ReaderTable
 from .retention import ChunkFacts
 
 P = ParamSpec("P")
 R = TypeVar("R")
 CUT_ROWS = 4_096
+# A copy reads so much at a time, and is caught up with once so few entries were written since.
+# In the database "store": a compaction is owed.
+OWED = b"owed"
+COPY_BYTES = 4 << 20
+FEW_TOUCHED = 1_000
+Touched = set[tuple[str, bytes]]
 
 
 def _without_frames(read: Callable[P, R]) -> Callable[P, R]:
@@ -55,17 +91,21 @@ def _without_frames(read: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-class _MapGate:
-    """Readers pass together; growth goes alone, and first: it moves the map under the readers' feet."""
+class GivenUp(Exception):
+    """A copy was not finished."""
+
+
+class _Gate:
+    """Readers pass together; what moves the map under their feet goes alone, and first."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
-        self._growing = False
+        self._closed = False
 
     def enter(self) -> None:
         with self._condition:
-            self._condition.wait_for(lambda: not self._growing)
+            self._condition.wait_for(lambda: not self._closed)
             self._readers += 1
 
     def leave(self) -> None:
@@ -76,63 +116,70 @@ class _MapGate:
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._condition:
-            self._growing = True
+            self._closed = True
             self._condition.wait_for(lambda: not self._readers)
             try:
                 yield
             finally:
-                self._growing = False
+                self._closed = False
                 self._condition.notify_all()
-
-
-class ReaderTable:
-    """Whoever reads the store now, in whichever process: a backup reads it for as long as it takes.
-
-    LMDB says which transaction each of them sees, and not since when: that is when one was first seen here.
-    """
-
-    def __init__(self) -> None:
-        self._since_us: dict[str, int] = {}
-
-    def oldest_us(self, table: str, now_us: int) -> int:
-        """How long the one goes on that has been seen first. `table` is LMDB's: process, thread and transaction."""
-        rows = (line.split() for line in table.splitlines()[1:])
-        there = [" ".join(row) for row in rows if len(row) == 3 and row[2].isdigit()]
-        self._since_us = {row: self._since_us.get(row, now_us) for row in there}
-        return now_us - min(self._since_us.values(), default=now_us)
 
 
 class LmdbLog:
     """See log.Log. One thread commits; the gate keeps readers out while the map is made larger."""
 
     def __init__(self, folder: Path, map_bytes: int) -> None:
-        self._env = open_environment(folder, map_bytes)
-        self.drop_dead_readers()
-        self._gate = _MapGate()
+        self._folder = folder
+        self._gate = _Gate()
         self._readers = ReaderTable()
-        self._settle_format(folder)
-        databases = [self._env.open_db(name.encode()) for name in DATABASES]
-        self._store, self._names, self._chunks, self._journal, self._due, self._doomed, *beside = databases
-        self._cursors, self._rows = beside
-        with self._env.begin(db=self._store) as txn:
-            self._next: int = U64.unpack(_get(txn, self._store, b"next") or U64.pack(1))[0]
-        with self._env.begin(db=self._journal) as txn, txn.cursor() as cursor:
+        # Held by a commit, and by what may not come in between two.
+        self._writing = threading.Lock()
+        # The entries that were written since a copy began, while one is made.
+        self._touched: Touched | None = None
+        self._leaving = False
+        remove_copy(folder)
+        self._open(map_bytes)
+        self.drop_dead_readers()
+        with self._reading("store") as txn:
+            self._next: int = U64.unpack(self._get(txn, "store", b"next") or U64.pack(1))[0]
+        with self._reading("journal") as txn, txn.cursor() as cursor:
             self._newest: int = U64.unpack(cursor.key())[0] if cursor.last() else 0
             self._oldest: int = U64.unpack(cursor.key())[0] if cursor.first() else self._newest + 1
 
-    def _settle_format(self, folder: Path) -> None:
-        if not check_format(self._env, folder):
+    def _open(self, map_bytes: int) -> None:
+        self._env = open_environment(self._folder, map_bytes)
+        if not check_format(self._env, self._folder):
             with self._env.begin(write=True) as txn:
                 txn.put(b"format", U64.pack(FORMAT), db=self._env.open_db(b"store", txn=txn))
+        self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
 
     # --- writing: the committer's thread ------------------------------------------------------------------
 
     def commit(self, work: Work) -> Outcome:
         while True:
             try:
-                return self._commit(work)
+                with self._writing:
+                    return self._commit(work)
             except lmdb.MapFullError:
                 self._grow()
+
+    def _put(self, txn: lmdb.Transaction, database: str, key: bytes, value: bytes, append: bool = False) -> None:
+        if self._touched is not None:
+            self._touched.add((database, key))
+        txn.put(key, value, db=self._databases[database], append=append)
+
+    def _delete(self, txn: lmdb.Transaction, database: str, key: bytes) -> bool:
+        if self._touched is not None:
+            self._touched.add((database, key))
+        return txn.delete(key, db=self._databases[database])
+
+    def _delete_at(self, cursor: lmdb.Cursor, database: str) -> None:
+        if self._touched is not None:
+            self._touched.add((database, bytes(cursor.key())))
+        cursor.delete()
+
+    def _seal(self, txn: lmdb.Transaction, database: str, key: bytes, value: bytes) -> None:
+        self._put(txn, database, key, sealed(key, value))
 
     def _commit(self, work: Work) -> Outcome:
         oldest = self._oldest
@@ -145,7 +192,7 @@ class LmdbLog:
             for move in work.moves:
                 self._move(txn, move)
             for number, facts in work.heads:
-                _put(txn, self._chunks, PAIR.pack(number, HEAD_MARK), facts.encode())
+                self._seal(txn, "chunks", PAIR.pack(number, HEAD_MARK), facts.encode())
             for cut in work.cuts:
                 self._cut(txn, cut)
             for due in work.dues:
@@ -165,118 +212,214 @@ class LmdbLog:
         key = U64.pack(birth.number)
         head_key = key + U64.pack(HEAD_MARK)
         if isinstance(birth, Creation):
-            _put(txn, self._names, birth.head.name.encode(), key)
-            _put(txn, self._chunks, head_key, birth.head.encode())
-            _put(txn, self._store, b"next", U64.pack(self._next))
+            self._seal(txn, "names", birth.head.name.encode(), key)
+            self._seal(txn, "chunks", head_key, birth.head.encode())
+            self._seal(txn, "store", b"next", U64.pack(self._next))
         else:
-            txn.delete(birth.name.encode(), db=self._names)
-            txn.delete(head_key, db=self._chunks)
-            txn.put(key, b"", db=self._doomed)
-            for cursor, _ in self._entries(txn, self._cursors, key):
-                txn.delete(cursor, db=self._cursors)
+            self._delete(txn, "names", birth.name.encode())
+            self._delete(txn, "chunks", head_key)
+            self._put(txn, "doomed", key, b"")
+            if birth.hard:
+                self._put(txn, "store", OWED, b"")
+            for cursor, _ in self._entries(txn, "cursors", key):
+                self._delete(txn, "cursors", cursor)
 
     def _write_journal(self, txn: lmdb.Transaction, parts: list[bytes]) -> int:
         if not parts:
             return self._newest
-        txn.put(U64.pack(self._newest + 1), journal.seal(parts), db=self._journal, append=True)
+        self._put(txn, "journal", U64.pack(self._newest + 1), journal.seal(parts), append=True)
         return self._newest + 1
 
     def _move(self, txn: lmdb.Transaction, move: Move) -> None:
         chunks = [chunk.make(group) for group in move.groups]
         if move.merge:
-            stored = txn.get(PAIR.pack(move.number, move.merge), db=self._chunks)
+            stored = txn.get(PAIR.pack(move.number, move.merge), db=self._databases["chunks"])
             if stored is None:
                 raise Damaged(f"channel number {move.number} has no chunk at offset {move.merge}")
             chunks[0] = chunk.decode(bytes(stored), move.number).joined(chunks[0])
         for each in chunks:
-            txn.put(PAIR.pack(move.number, each.first), each.encode(), db=self._chunks)
+            self._put(txn, "chunks", PAIR.pack(move.number, each.first), each.encode())
 
     def _rewrite(self, txn: lmdb.Transaction, rewrite: Rewrite) -> None:
         for first in rewrite.olds:
-            if not txn.delete(PAIR.pack(rewrite.number, first), db=self._chunks):
+            if not self._delete(txn, "chunks", PAIR.pack(rewrite.number, first)):
                 raise Damaged(f"channel number {rewrite.number} has no chunk at offset {first}")
         for each in rewrite.news:
-            txn.put(PAIR.pack(rewrite.number, each.first), each.encode(), db=self._chunks)
+            self._put(txn, "chunks", PAIR.pack(rewrite.number, each.first), each.encode())
 
     def _cut(self, txn: lmdb.Transaction, cut: Cut) -> bool:
         """Whether more is left to erase than one commit should."""
-        with txn.cursor(db=self._chunks) as cursor:
+        with txn.cursor(db=self._databases["chunks"]) as cursor:
             there = cursor.set_range(PAIR.pack(cut.number, 0))
             for _ in range(CUT_CHUNKS):
                 if not there or not _is_chunk(cursor, cut.number):
                     return False
                 if cut.first < HEAD_MARK and chunk.facts(cursor.value(), cut.number).last >= cut.first:
                     return False
-                cursor.delete()
+                self._delete_at(cursor, "chunks")
                 # Deleting moves to the next key, or to none behind the last.
                 there = bool(cursor.key())
         return True
 
     def _set_due(self, txn: lmdb.Transaction, due: Due) -> None:
         if due.old_ms:
-            txn.delete(PAIR.pack(due.old_ms, due.number), db=self._due)
+            self._delete(txn, "due", PAIR.pack(due.old_ms, due.number))
         if due.new_ms:
-            txn.put(PAIR.pack(due.new_ms, due.number), b"", db=self._due)
+            self._put(txn, "due", PAIR.pack(due.new_ms, due.number), b"")
 
     def _set_cursor(self, txn: lmdb.Transaction, key: bytes, standing: Standing | None) -> None:
         if standing is None:
-            txn.delete(key, db=self._cursors)
+            self._delete(txn, "cursors", key)
         else:
-            _put(txn, self._cursors, key, PAIR.pack(*standing))
+            self._seal(txn, "cursors", key, PAIR.pack(*standing))
 
     def _set_row(self, txn: lmdb.Transaction, key: bytes, value: bytes | None) -> None:
         if value is None:
-            txn.delete(key, db=self._rows)
+            self._delete(txn, "rows", key)
         else:
-            _put(txn, self._rows, key, value)
+            self._seal(txn, "rows", key, value)
 
     def _forget(self, txn: lmdb.Transaction, oldest: int, through: int) -> int:
         """Erases journal values up to `through`, a slice of them; returns the oldest one left."""
         end = min(through + 1, oldest + JOURNAL_CUTS)
         for journal_id in range(oldest, end):
-            txn.delete(U64.pack(journal_id), db=self._journal)
+            self._delete(txn, "journal", U64.pack(journal_id))
         return max(oldest, end)
 
     def _erase_doomed(self, txn: lmdb.Transaction) -> bool:
-        with txn.cursor(db=self._doomed) as doomed:
+        with txn.cursor(db=self._databases["doomed"]) as doomed:
             if not doomed.first():
                 return False
             number = U64.unpack(doomed.key())[0]
             if not self._cut(txn, Cut(number, HEAD_MARK)) and not self._cut_rows(txn, number):
-                doomed.delete()
+                self._delete_at(doomed, "doomed")
             return doomed.first()
 
     def _cut_rows(self, txn: lmdb.Transaction, number: int) -> bool:
         """Whether more is left to erase than one commit should."""
         prefix = U64.pack(number)
-        with txn.cursor(db=self._rows) as cursor:
+        with txn.cursor(db=self._databases["rows"]) as cursor:
             there = cursor.set_range(prefix)
             for _ in range(CUT_ROWS):
                 if not there or not bytes(cursor.key()).startswith(prefix):
                     return False
-                cursor.delete()
+                self._delete_at(cursor, "rows")
                 # Deleting moves to the next key, or to none behind the last.
                 there = bool(cursor.key())
         return True
 
     def _grow(self) -> None:
-        with self._gate.alone():
+        with self._writing, self._gate.alone():
             self._env.set_mapsize(2 * self._env.info()["map_size"])
+
+    # --- writing anew: a thread of its own, while commits go on ---------------------------------------------
+
+    def compact(self, reserve_bytes: int) -> Compacted:
+        """Copies what is in use into a file of its own, and puts that in the old one's place.
+
+        What is written meanwhile is copied once more, the last of it while commits wait. A failure, or a kill, before
+        the very end leaves everything as it was; one at the end fails the next commit, and either file is whole.
+        """
+        before = self.stats()
+        check_room(self._folder, before.used_bytes + reserve_bytes)
+        with self._writing:
+            self._touched = set()
+        try:
+            with NewFile(self._folder, self._env.info()["map_size"]) as fresh:
+                self._copy(fresh)
+                with opening_lock(self._folder, alone=True), self._writing, self._gate.alone():
+                    self._copy_touched(fresh)
+                    fresh.finish()
+                    self._replace()
+        finally:
+            self._touched = None
+        return Compacted(before.file_bytes, self.stats().file_bytes)
+
+    def give_up_compaction(self) -> None:
+        self._leaving = True
+
+    def owes_compaction(self) -> bool:
+        with self._reading("store") as txn:
+            return txn.get(OWED) is not None
+
+    def _copy(self, fresh: NewFile) -> None:
+        for database in DATABASES:
+            start: bytes | None = b""
+            end = self._last_key(database)
+            while start is not None:
+                if self._leaving:
+                    raise GivenUp("the broker is stopping")
+                items, start = self._piece(database, start, end)
+                fresh.append(database, [item for item in items if (database, item[0]) != ("store", OWED)])
+        while True:
+            with self._writing:
+                assert self._touched is not None, "a copy is being made"
+                touched, self._touched = self._touched, set()
+            with self._reading("store") as txn:
+                self._copy_entries(fresh, txn, touched)
+            fresh.sync()
+            if len(touched) <= FEW_TOUCHED:
+                return
+
+    def _last_key(self, database: str) -> bytes:
+        """What comes behind it is written from now on: a copy that followed a journal which grows would not end."""
+        with self._reading(database) as txn, txn.cursor() as cursor:
+            return bytes(cursor.key()) if cursor.last() else b""
+
+    def _piece(self, database: str, start: bytes, end: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Entries from `start` to `end`, and the key to go on with; a short read transaction pins no pages."""
+        items: list[tuple[bytes, bytes]] = []
+        size = 0
+        with self._reading(database) as txn, txn.cursor() as cursor:
+            there = cursor.set_range(start) if start else cursor.first()
+            while there:
+                key = bytes(cursor.key())
+                if key > end:
+                    break
+                if size > COPY_BYTES:
+                    return items, key
+                items.append((key, bytes(cursor.value())))
+                size += len(key) + len(items[-1][1]) + 32
+                there = cursor.next()
+        return items, None
+
+    def _copy_touched(self, fresh: NewFile) -> None:
+        assert self._touched is not None, "a copy is being made"
+        with self._env.begin() as txn:
+            self._copy_entries(fresh, txn, self._touched)
+
+    def _copy_entries(self, fresh: NewFile, txn: lmdb.Transaction, touched: Touched) -> None:
+        """As they are now; what is gone goes."""
+        for database in DATABASES:
+            keys = sorted(key for name, key in touched if name == database)
+            values = ((key, txn.get(key, db=self._databases[database])) for key in keys)
+            fresh.change(database, [(key, None if value is None else bytes(value)) for key, value in values])
+
+    def _replace(self) -> None:
+        """The old file's readers in other processes keep it, and its table of readers, until they are done."""
+        map_bytes = self._env.info()["map_size"]
+        self._env.close()
+        put_copy_in_place(self._folder)
+        self._open(map_bytes)
 
     # --- reading: any thread ------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self, database: lmdb._Database) -> Iterator[lmdb.Transaction]:
+    def _reading(self, database: str) -> Iterator[lmdb.Transaction]:
         self._gate.enter()
         try:
-            with self._env.begin(db=database) as txn:
+            with self._env.begin(db=self._databases[database]) as txn:
                 yield txn
         finally:
             self._gate.leave()
 
+    def _get(self, txn: lmdb.Transaction, database: str, key: bytes) -> bytes | None:
+        stored = txn.get(key, db=self._databases[database])
+        return None if stored is None else unsealed(key, bytes(stored))
+
     def recover(self) -> Iterator[tuple[int, list[Entry]]]:
         for journal_id in range(self._oldest, self._newest + 1):
-            with self._reading(self._journal) as txn:
+            with self._reading("journal") as txn:
                 value = txn.get(U64.pack(journal_id))
             if value is None:
                 raise Damaged(f"journal value {journal_id} is missing")
@@ -289,21 +432,21 @@ class LmdbLog:
 
     @_without_frames
     def find(self, name: str) -> int | None:
-        with self._reading(self._names) as txn:
-            stored = _get(txn, self._names, name.encode())
+        with self._reading("names") as txn:
+            stored = self._get(txn, "names", name.encode())
         return U64.unpack(stored)[0] if stored else None
 
     @_without_frames
     def head(self, number: int) -> Head | None:
-        with self._reading(self._chunks) as txn:
-            stored = _get(txn, self._chunks, PAIR.pack(number, HEAD_MARK))
+        with self._reading("chunks") as txn:
+            stored = self._get(txn, "chunks", PAIR.pack(number, HEAD_MARK))
         return head.decode(stored) if stored else None
 
     @_without_frames
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
         values: list[bytes] = []
         size = 0
-        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+        with self._reading("chunks") as txn, txn.cursor() as cursor:
             there = self._seek(cursor, number, offset)
             while there and _is_chunk(cursor, number):
                 value = bytes(cursor.value())
@@ -316,7 +459,7 @@ class LmdbLog:
 
     @_without_frames
     def read_back(self, number: int, offset: int) -> Chunk | None:
-        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+        with self._reading("chunks") as txn, txn.cursor() as cursor:
             if not self._seek(cursor, number, offset) or not _is_chunk(cursor, number):
                 return None
             value = bytes(cursor.value())
@@ -334,7 +477,7 @@ class LmdbLog:
     @_without_frames
     def find_time(self, number: int, time_ms: int) -> Chunk | None:
         """Bisects the offsets: times never run backwards within a channel."""
-        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+        with self._reading("chunks") as txn, txn.cursor() as cursor:
             low, high = self._bounds(cursor, number)
             while low < high:
                 self._seek(cursor, number, (low + high) // 2)
@@ -356,7 +499,7 @@ class LmdbLog:
     @_without_frames
     def oldest(self, number: int, count: int) -> list[ChunkFacts]:
         found: list[ChunkFacts] = []
-        with self._reading(self._chunks) as txn, txn.cursor() as cursor:
+        with self._reading("chunks") as txn, txn.cursor() as cursor:
             there = cursor.set_range(PAIR.pack(number, 0))
             while there and len(found) < count and _is_chunk(cursor, number):
                 found.append(chunk.facts(cursor.value(), number))
@@ -367,7 +510,7 @@ class LmdbLog:
     def names(self, prefix: str, after: str | None, count: int) -> list[tuple[str, int]]:
         start = max(prefix.encode(), (after or "").encode())
         found: list[tuple[str, int]] = []
-        with self._reading(self._names) as txn, txn.cursor() as cursor:
+        with self._reading("names") as txn, txn.cursor() as cursor:
             there = cursor.set_range(start) if start else cursor.first()
             while there and len(found) < count and bytes(cursor.key()).startswith(prefix.encode()):
                 name = bytes(cursor.key()).decode()
@@ -378,26 +521,26 @@ class LmdbLog:
 
     @_without_frames
     def cursors(self, number: int) -> dict[str, Standing]:
-        with self._reading(self._cursors) as txn:
-            entries = self._entries(txn, self._cursors, U64.pack(number))
+        with self._reading("cursors") as txn:
+            entries = self._entries(txn, "cursors", U64.pack(number))
         return {key[8:].decode(): Standing(*PAIR.unpack(unsealed(key, stored))) for key, stored in entries}
 
     @_without_frames
     def row(self, number: int, key: bytes) -> bytes | None:
-        with self._reading(self._rows) as txn:
-            return _get(txn, self._rows, U64.pack(number) + key)
+        with self._reading("rows") as txn:
+            return self._get(txn, "rows", U64.pack(number) + key)
 
     @_without_frames
     def rows(self, number: int, prefix: bytes, count: int = ALL_ROWS) -> dict[bytes, bytes]:
-        with self._reading(self._rows) as txn:
-            entries = self._entries(txn, self._rows, U64.pack(number) + prefix, count)
+        with self._reading("rows") as txn:
+            entries = self._entries(txn, "rows", U64.pack(number) + prefix, count)
         return {key[8:]: unsealed(key, stored) for key, stored in entries}
 
     def _entries(
-        self, txn: lmdb.Transaction, database: lmdb._Database, prefix: bytes, count: int = ALL_ROWS
+        self, txn: lmdb.Transaction, database: str, prefix: bytes, count: int = ALL_ROWS
     ) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
-        with txn.cursor(db=database) as cursor:
+        with txn.cursor(db=self._databases[database]) as cursor:
             there = cursor.set_range(prefix)
             while there and len(found) < count and bytes(cursor.key()).startswith(prefix):
                 found.append((bytes(cursor.key()), bytes(cursor.value())))
@@ -406,7 +549,7 @@ class LmdbLog:
 
     def due(self, now_ms: int, count: int) -> list[int]:
         numbers: list[int] = []
-        with self._reading(self._due) as txn, txn.cursor() as cursor:
+        with self._reading("due") as txn, txn.cursor() as cursor:
             there = cursor.first()
             while there and len(numbers) < count:
                 due_ms, number = PAIR.unpack(cursor.key())
@@ -417,9 +560,9 @@ class LmdbLog:
         return numbers
 
     def stats(self) -> Stats:
-        reader_age_us = self._readers.oldest_us(self._env.readers(), clock.steady_us())
-        with self._reading(self._store) as txn:
-            stats = [txn.stat(database) for database in self._databases()]
+        with self._reading("store") as txn:
+            stats = [txn.stat(database) for database in self._databases.values()]
+            reader_age_us = self._readers.oldest_us(self._env.readers(), clock.steady_us())
             info = self._env.info()
         page_bytes = stats[0]["psize"]
         sizes = [page_bytes * (stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]) for stat in stats]
@@ -427,26 +570,12 @@ class LmdbLog:
         channels, journal_values = stats[1]["entries"], stats[3]["entries"]
         return Stats(channels, sum(sizes), file_bytes, map_bytes, sizes[3], journal_values, reader_age_us)
 
-    def _databases(self) -> tuple[lmdb._Database, ...]:
-        """In the order of the names above."""
-        return (
-            self._store, self._names, self._chunks, self._journal, self._due, self._doomed, self._cursors, self._rows,
-        )  # fmt: skip
-
     def drop_dead_readers(self) -> None:
-        self._env.reader_check()
+        with self._reading("store"):
+            self._env.reader_check()
 
     def close(self) -> None:
         self._env.close()
-
-
-def _put(txn: lmdb.Transaction, database: lmdb._Database, key: bytes, value: bytes) -> None:
-    txn.put(key, sealed(key, value), db=database)
-
-
-def _get(txn: lmdb.Transaction, database: lmdb._Database, key: bytes) -> bytes | None:
-    stored = txn.get(key, db=database)
-    return None if stored is None else unsealed(key, bytes(stored))
 
 
 def _is_chunk(cursor: lmdb.Cursor, number: int) -> bool:

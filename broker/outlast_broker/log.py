@@ -24,10 +24,11 @@ class Creation(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """A channel ends: name and head go at once, its chunks later, slice by slice."""
+    """A channel ends: name and head go at once, its chunks later, slice by slice. `hard`: a compaction is owed."""
 
     number: int
     name: str
+    hard: bool = False
 
 
 class Move(NamedTuple):
@@ -118,6 +119,13 @@ class Stats(NamedTuple):
     reader_age_us: int
 
 
+class Compacted(NamedTuple):
+    """How large the store's file was, and is."""
+
+    before_bytes: int
+    after_bytes: int
+
+
 class Log(Protocol):
     """What the engine asks of a log. Any OSError-like exception from `commit` is final: the broker stops."""
 
@@ -164,6 +172,18 @@ class Log(Protocol):
         """Numbers of channels whose due time has come."""
 
     def stats(self) -> Stats: ...
+
+    def compact(self, reserve_bytes: int) -> Compacted:
+        """Gives free space back, with all that erased values left in it; pays what was owed.
+
+        Takes long; commits go on meanwhile. Raises NoRoom if less than `reserve_bytes` of disk would be left.
+        """
+
+    def give_up_compaction(self) -> None:
+        """The one that is being made fails soon, and none is made any more."""
+
+    def owes_compaction(self) -> bool:
+        """Whether a channel was deleted for good and the store not compacted since."""
 
     def drop_dead_readers(self) -> None:
         """Lets go of what processes that read the store from beside kept pinned when they were killed."""

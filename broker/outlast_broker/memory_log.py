@@ -13,7 +13,7 @@ from .chunk import Chunk
 from .cursor import Standing
 from .head import Head
 from .journal import Entry
-from .log import ALL_ROWS, Creation, Move, Outcome, Rewrite, Stats, Work
+from .log import ALL_ROWS, Compacted, Creation, Move, Outcome, Rewrite, Stats, Work
 from .retention import ChunkFacts
 
 
@@ -148,6 +148,16 @@ class MemoryLog:
         journal_bytes = sum(map(len, self._journal.values()))
         used += journal_bytes
         return Stats(len(self._names), used, used, used, journal_bytes, len(self._journal), 0)
+
+    def compact(self, reserve_bytes: int) -> Compacted:
+        """There is no file, and nothing is left of what is erased."""
+        return Compacted(0, 0)
+
+    def give_up_compaction(self) -> None:
+        """It takes no time."""
+
+    def owes_compaction(self) -> bool:
+        return False
 
     def drop_dead_readers(self) -> None:
         """Nobody reads it from beside."""

@@ -134,6 +134,7 @@ RIGHTS: dict[type[Any], Check] = {
     f.Delete: named(MANAGE),
     f.Truncate: named(MANAGE),
     f.Configure: named(MANAGE),
+    f.Compact: operator,
     f.Ack: numbered(CURSOR),
     f.Await: numbered(CURSOR),
     f.Cursors: named(CURSOR),

@@ -105,6 +105,7 @@ class Server:
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
         self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
+        self._engine.compacting.pay()
         # What was loaded lives long and the hot path makes no cycles: the collector looks once a second
         # at what is young instead of after every few hundred frames, and rarely at everything.
         gc.collect()

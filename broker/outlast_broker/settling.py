@@ -31,11 +31,16 @@ class Settling:
         self._sealed_through = 0
         self._released_through = 0
         self.forget_through = 0
+        # Everything is to be sealed with the next commit, however young it is.
+        self.hurried = False
+
+    def hurry(self) -> None:
+        self.hurried = True
 
     @property
     def busy(self) -> bool:
-        """Whether sealed channels still wait to be moved."""
-        return bool(self._queue)
+        """Whether channels still wait to be moved, or all of the journal to be sealed."""
+        return bool(self._queue) or self.hurried
 
     @property
     def journal_bytes(self) -> int:
@@ -54,7 +59,7 @@ class Settling:
 
     def slice(self, group_bytes: int, now_ms: int) -> Iterator[Channel]:
         """The channels to move with a commit of `group_bytes`; a busy journal is moved twice as fast as it grows."""
-        if not self._queue and self.ripe(now_ms):
+        if not self._queue and (self.hurried or self.ripe(now_ms)):
             self._seal()
         budget = max(SLICE_BYTES, 2 * group_bytes)
         for _ in range(min(len(self._queue), max(SLICE_CHANNELS, len(self._queue) // 16))):
@@ -78,3 +83,4 @@ class Settling:
         self._sealed_through = self._released_through
         self._young = {}
         self._young_bytes = self._young_since_ms = 0
+        self.hurried = False

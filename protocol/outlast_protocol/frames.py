@@ -245,8 +245,17 @@ class List(NamedTuple):
 
 
 class Delete(NamedTuple):
+    """`hard`: answered when nothing of it can be read in the broker's file any more."""
+
     request: int
     channel: str
+    hard: bool = False
+
+
+class Compact(NamedTuple):
+    """The broker's file is written anew, without free space and what was erased."""
+
+    request: int
 
 
 class Truncate(NamedTuple):
@@ -326,7 +335,7 @@ class Reply(NamedTuple):
 Frame: TypeAlias = (
     Hello | Welcome | Auth | Ping | Pong | GoAway | Error | Open | Opened | Publish | Published
     | Subscribe | Subscribed | Unsubscribe | Credit | Deliver | Resync
-    | History | Page | Info | List | Delete | Truncate | Configure | Reply
+    | History | Page | Info | List | Delete | Truncate | Configure | Compact | Reply
     | Ack | Await | Cursors | Forget
     | Attach | Attached | Ephemeral | Message | State
     | Enter | Leave | Members | Watch | Unwatch | Presence
@@ -491,6 +500,7 @@ SPECS = (
     _map(0x26, Configure, Role.CLIENT),
     _map(0x27, Message, Role.CLIENT),
     _map(0x28, State, Role.CLIENT),
+    _map(0x29, Compact, Role.CLIENT),
     FrameSpec(0x2F, Reply, Role.BROKER, FRAME_BYTES_MAX, encode_map, decoder(Reply, PAGE_RECORDS_MAX)),
     _map(0x30, Ack, Role.CLIENT),
     _map(0x31, Await, Role.CLIENT),

@@ -509,7 +509,7 @@ def test_what_still_lies_in_the_journal_is_not_taken_for_swept(staged: Staged, t
     room = Room(staged, time)
     room.say(plain("a", ttl_ms=5))
     room.settle()
-    room.stage.engine._settling._limit_age_ms = room.stage.engine._settling._limit_bytes = 10**12
+    room.stage.engine.settling._limit_age_ms = room.stage.engine.settling._limit_bytes = 10**12
     room.say(plain("b", ttl_ms=5))
     room.tick(5)
     assert room.stage.channel("room").tail and room.stage.channel("room").perishable

@@ -233,3 +233,20 @@ def test_in_the_end_everything_moves_and_is_forgotten(steps: list[tuple[str, int
         broker.commit(eager=False)
     assert not broker.settling.busy and not broker.journal
     assert [each.stored for each in broker.channels] == [each.assigned for each in broker.channels]
+
+
+def test_a_hurried_journal_is_sealed_whole_however_young_it_is() -> None:
+    settling = Settling(1 << 20, 30_000)
+    channels = noted(settling, 3)
+    settling.hurry()
+    assert settling.hurried
+    assert list(settling.slice(0, 1_000)) == channels
+    assert not settling.hurried and settling.forget_through > 0
+
+
+def test_a_hurried_journal_that_holds_only_what_is_deleted_is_forgotten() -> None:
+    settling = Settling(1 << 20, 30_000)
+    settling.released(7, 1_000)
+    assert list(settling.slice(0, 1_000)) == [] and settling.forget_through == 0
+    settling.hurry()
+    assert list(settling.slice(0, 1_000)) == [] and settling.forget_through == 7

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from outlast_broker.care.backup import NoRoom
 from outlast_broker.care.verification import Verdict
-from outlast_broker.folder import FolderInUse
+from outlast_broker.folder import FolderInUse, NoRoom
 from outlast_broker.lmdb_file import WrongFormat
 from outlast_cli.care import progress, tell_faults, told_apart
 from outlast_cli.exits import Exit, Failure

@@ -91,3 +91,9 @@ def test_mistakes(url: str, arguments: list[str], text: str) -> None:
     done = shell.call("channels", *arguments, url=url)
     assert done.code == Exit.USAGE
     assert text in " ".join(done.err.split())
+
+
+def test_a_hard_delete_says_that_nothing_is_left(url: str) -> None:
+    fill(url, "erased", 10)
+    done = shell.call("channels", "rm", "--yes", "--hard", "erased", url=url)
+    assert (done.code, done.err) == (0, "outlast: deleted erased, and nothing of it is left in the file\n")

@@ -77,7 +77,8 @@ async def look_after(client: outlast.Client, channel: outlast.Channel) -> None:
     with pytest.raises(outlast.Resync, match="trimmed"):
         await anext(reader)
     assert offsets(await take(reader, 2)) == [3, 4]
-    await channel.delete()
+    await channel.delete(hard=True)
+    assert await client.compact() == (0, 0), "a broker in memory has no file"
     with pytest.raises(outlast.Resync, match="deleted"):
         await anext(reader)
     ack = await channel.publish("next life")

@@ -98,7 +98,7 @@ def header_rows() -> Iterable[Row]:
     yield bad("reserved bits are set", "client", State.OPEN, "bad_frame", header(16, 0x03, reserved=1))
     yield bad("EPHEMERAL without a batch", "client", State.OPEN, "bad_frame", header(20, 0x1C))
     yield bad("PUBLISH of half a head", "client", State.OPEN, "bad_frame", header(44 + 35, 0x12))
-    for number in (0x00, 0x08, 0x1D, 0x29, 0x34, 0x46, 0x54, 0x5D, 0xFF):
+    for number in (0x00, 0x08, 0x1D, 0x2A, 0x34, 0x46, 0x54, 0x5D, 0xFF):
         yield bad(f"unknown frame 0x{number:02x}", "client", State.OPEN, "unknown_frame", header(16, number))
 
 

@@ -293,7 +293,7 @@ def test_reserved_bits_are_refused(flags: int, reserved: int) -> None:
     assert failure(broker, header(16, 0x03, flags, reserved)).code is ErrorCode.BAD_FRAME
 
 
-@pytest.mark.parametrize("number", [0x00, 0x08, 0x1D, 0x29, 0x34, 0x46, 0x54, 0x5D, 0xFF])
+@pytest.mark.parametrize("number", [0x00, 0x08, 0x1D, 0x2A, 0x34, 0x46, 0x54, 0x5D, 0xFF])
 def test_unknown_frames_are_named(number: int) -> None:
     error = failure(connection_in(State.OPEN, BROKER), header(16, number))
     assert error.code is ErrorCode.UNKNOWN_FRAME and error.detail == {"type": number}

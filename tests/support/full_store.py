@@ -1,11 +1,13 @@
 """A store with something of every kind in it, made by a real broker; and what must be found in it, whoever opens it.
 
-Run as a file it makes the fixture of the format that this version writes: FOLDER/store.mdb and FOLDER/store.json.
+`python -m tests.support.full_store tests/formats` made the fixture of the format that this version writes, in two
+files there. A fixture is made once, when its format is new: it stands for the stores that are out there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
 import tempfile
@@ -13,20 +15,23 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import outlast
 from outlast_broker.care.backup import back_up
-from outlast_broker.lmdb_file import U64, StoreFile, View
+from outlast_broker.lmdb_file import FORMAT, U64, StoreFile, View
 from outlast_broker.session import FOLDED_ROW
 from outlast_protocol.batch import encode_labelled
 from outlast_protocol.frames import UNCONDITIONAL, Ack, Lease, Publish
 from outlast_protocol.operations import Op, Operation
 
-from tests.support.broker import PATIENCE_S, BrokerProcess
+from tests.support.broker import PATIENCE_S, Broker, BrokerProcess
 from tests.support.home import Home, home
 from tests.support.web import WebClient
 
 LONG_S = 3_600.0
+AGES_S = 1e9
+IDEMPOTENT = {"Idempotency_Key": '"k1"'}
 SECRET = "a word that nothing else here has: xylophonics"
 # What makes everything move at once.
 MOVING = {"journal_bytes": 1, "journal_age_ms": 1, "fold_after_ms": 1, "drain_ms": 10}
@@ -39,6 +44,7 @@ def fill(place: Home) -> None:
     asyncio.run(_old(place.url))
     _set_cursors(broker)
     _publish_by_http(broker)
+    _publish_in_sequence(broker)
     _leave_a_lease(broker)
     _await(place.data, _is_settled)
     place.stop()
@@ -54,7 +60,7 @@ async def _old(url: str) -> None:
         for start in range(0, 80, 20):
             await log.publish_many([{"n": n, "text": "." * 1_000} for n in range(start, start + 20)])
         await log.publish("named", name="note", headers={"a": "1", "b": "2"})
-        await log.publish(b"\x00\xff", ttl=LONG_S)
+        await log.publish(b"\x00\xff", ttl=AGES_S)
         await log.truncate(before=11)
         await log.configure(retention={"records": 1_000, "age_ms": 0})
         await _talk(client.channel("talk"))
@@ -100,9 +106,24 @@ def _set_cursors(broker: BrokerProcess) -> None:
 
 def _publish_by_http(broker: BrokerProcess) -> None:
     web = WebClient(broker.path)
-    answer = web.ask("POST", "/v1/channels/http/records", {"data": "once"}, Idempotency_Key='"k1"')
+    answer = web.ask("POST", "/v1/channels/http/records", {"data": "once"}, **IDEMPOTENT)
     assert answer.status == 201, answer
     web.close()
+
+
+def _publish_in_sequence(broker: BrokerProcess) -> None:
+    client = broker.client("producer", producer=(7, 1))
+    assert client.publish(client.open("sequence").number, "once", sequence=5) == (1, False)
+
+
+def send_again(broker: Broker) -> None:
+    """What was sent before is known as such."""
+    client = broker.client("producer", producer=(7, 1))
+    assert client.publish(client.open("sequence").number, "once", sequence=5) == (1, True)
+    web = WebClient(broker.path)
+    said = web.ask("POST", "/v1/channels/http/records", {"data": "once"}, **IDEMPOTENT).said
+    web.close()
+    assert (said["first_offset"], said["duplicate"]) == (1, True)
 
 
 def _leave_a_lease(broker: BrokerProcess) -> None:
@@ -156,7 +177,8 @@ async def _channel(channel: outlast.Channel) -> dict[str, Any]:
 
 
 def _brief(record: outlast.Record) -> list[Any]:
-    data = record.data.hex() if isinstance(record.data, bytes) else record.data
+    text = record.data.hex() if isinstance(record.data, bytes) else json.dumps(record.data)
+    data = text if len(text) < 100 else f"{len(text)} characters, {crc32(text.encode()):08x}"
     return [record.offset, record.time_ms, record.client_id, record.name, dict(record.headers), data]
 
 
@@ -169,11 +191,11 @@ def main(folder: Path) -> None:
         fill(place)
         made = back_up(place.data, Path(workplace) / "backups", 0, compact=True)
         folder.mkdir(parents=True, exist_ok=True)
-        made.path.rename(folder / "store.mdb")
+        (folder / f"{FORMAT}.mdb.gz").write_bytes(gzip.compress(made.path.read_bytes(), mtime=0))
         place.start()
         known = asyncio.run(contents(place.url))
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(each)}" for name, each in known.items())
-    (folder / "store.json").write_text(f"{{\n{lines}\n}}\n")
+    (folder / f"{FORMAT}.json").write_text(f"{{\n{lines}\n}}\n")
 
 
 if __name__ == "__main__":

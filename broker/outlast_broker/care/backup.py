@@ -18,15 +18,12 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO, NamedTuple
 
-from ..lmdb_file import Extent, StoreFile
+from ..folder import check_room
+from ..lmdb_file import Extent, StoreFile, sync_folder
 from .verification import Told, Verdict, verify
 
 PREFIX, SUFFIX, PART = "outlast-", ".mdb", ".part"
 PIECE_BYTES = 1 << 20
-
-
-class NoRoom(Exception):
-    """The disk has less free space than the copy needs; nothing was written."""
 
 
 class Backup(NamedTuple):
@@ -118,21 +115,6 @@ def put_in_place(part: BinaryIO, final: Path) -> None:
     os.fsync(part.fileno())
     os.rename(part.name, final)
     sync_folder(final.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def check_room(folder: Path, needed: int) -> None:
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise NoRoom(f"{folder} has {free:,} bytes of free disk, the copy needs {needed:,}")
 
 
 def remove_remains(folder: Path) -> None:

@@ -19,10 +19,10 @@ import msgpack
 from .. import claim, head
 from ..claim import Status
 from ..claiming import CLAIM_ROW, TOKEN_ROW as CLAIM_TOKEN_ROW
-from ..folder import DataFolder
+from ..folder import DataFolder, check_room
 from ..lease import LEASE_ROW, TOKEN_ROW, pack_token, read_lease, read_token
-from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, unsealed
-from .backup import backups, check_room, part_of, put_in_place, remove_remains, stamp, sync_folder
+from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, sync_folder, unsealed
+from .backup import backups, part_of, put_in_place, remove_remains, stamp
 from .verification import Told, Verdict, verify
 
 PIECE_BYTES = 1 << 20

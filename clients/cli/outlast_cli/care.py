@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from outlast_broker.care.backup import NoRoom
 from outlast_broker.care.verification import Verdict
 from outlast_broker.config import Config
-from outlast_broker.folder import FolderInUse
+from outlast_broker.folder import FolderInUse, NoRoom
 from outlast_broker.lmdb_file import StoreError, WrongFormat
 from outlast_broker.quantities import show_bytes
 

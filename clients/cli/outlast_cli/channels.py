@@ -126,16 +126,20 @@ def show_retention(rule: Retention) -> str:
 @channels.command()
 @click.argument("names", nargs=-1, required=True, metavar="CHANNEL...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--hard", is_flag=True, help="Return when nothing of them can be read in the broker's file either.")
 @broker_options
-def rm(names: tuple[str, ...], yes: bool, url: str, connect_timeout_ms: int) -> int:
-    """Delete channels with all their records. On a terminal this asks first."""
+def rm(names: tuple[str, ...], yes: bool, hard: bool, url: str, connect_timeout_ms: int) -> int:
+    """Delete channels with all their records. On a terminal this asks first.
+
+    With --hard the broker then writes its file anew, without what they held; see docs/data.md for what disks may keep.
+    """
     if not yes and sys.stdin.isatty():
         click.confirm(f"Delete {', '.join(names)} with all records?", abort=True, err=True)
 
     async def job(client: Client) -> int:
         for target in [channel_of(client, name) for name in names]:
-            await target.delete()
-            say(f"deleted {target.name}")
+            await target.delete(hard=hard)
+            say(f"deleted {target.name}{', and nothing of it is left in the file' if hard else ''}")
         return Exit.OK
 
     return run_session(url, connect_timeout_ms, job)

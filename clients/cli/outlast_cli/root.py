@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": (".backup", "backup"),
     "verify": (".verify", "verify"),
     "restore": (".restore", "restore"),
+    "compact": (".compact", "compact"),
     "token": (".token", "token"),
     "key": (".key", "key"),
     "bench": (".bench.verb", "bench"),

@@ -323,9 +323,13 @@ export class ChannelVerbs {
     return (await this.#result("TRUNCATE", { before: readWhere("before", before).offset }, signal)).first;
   }
 
-  /** Deletes the channel with all its records. ConnectionLost means that it may or may not be gone; it is not asked again. */
-  async delete(signal?: AbortSignal): Promise<void> {
-    await this.#way.link.call("DELETE", { channel: this.name }, { signal });
+  /**
+   * Deletes the channel with all its records. ConnectionLost means that it may or may not be gone; it is not asked again.
+   * With `hard` it resolves when nothing of them can be read in the broker's file either, which takes as long as
+   * writing that anew; throws ReadOnly if the disk has no room for it: the channel is deleted, and the broker tries again.
+   */
+  async delete({ hard = false }: { hard?: boolean } = {}, signal?: AbortSignal): Promise<void> {
+    await this.#way.link.call("DELETE", { channel: this.name, hard }, { signal });
     this.#way.link.forget(this.name);
   }
 

@@ -308,7 +308,7 @@ describe("reading", () => {
     const told = [];
     const records = channel.subscribe({ start: "earliest", onResync: ({ reason }) => told.push(reason) });
     await take(records, 1);
-    await channel.delete();
+    await channel.delete({ hard: true });
     const next = records.next();
     await until(() => told.length);
     await channel.publish("new");

@@ -492,13 +492,17 @@ class Channel:
         first: int = result["first"]
         return first
 
-    async def delete(self) -> None:
+    async def delete(self, *, hard: bool = False) -> None:
         """Deletes the channel with all its records. Raises UnknownChannel.
+
+        With `hard` it returns when nothing of them can be read in the broker's file either, which takes as long as
+        writing that anew. Raises ReadOnly if the disk has no room for it: the channel is deleted, and the broker tries
+        again by itself.
 
         ConnectionLost means that it may or may not be gone. It is not asked again by itself: what was
         published to a next life meanwhile would be deleted, too.
         """
-        reply = await self._link.call(lambda request: frames.Delete(request, self.name), frames.Reply)
+        reply = await self._link.call(lambda request: frames.Delete(request, self.name, hard), frames.Reply)
         assert reply.request
         self._link.forget(self.name)
 

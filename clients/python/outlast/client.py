@@ -217,6 +217,14 @@ class Client:
                 yield row
             after, more = rows[-1].id if rows else 0, bool(rows) and reply.result["more"]
 
+    async def compact(self) -> tuple[int, int]:
+        """Has the broker write its file anew, without free space and what was deleted; it goes on serving meanwhile.
+
+        Returns how many bytes the file had, and has. Raises ReadOnly if the disk has no room for the copy.
+        """
+        reply = await self._opened().call_again(frames.Compact, frames.Reply)
+        return reply.result["before_bytes"], reply.result["after_bytes"]
+
     async def revoke(self, *, subject: str | None = None, token_id: str | None = None) -> int:
         """Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `token_id`.
 

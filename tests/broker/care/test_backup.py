@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from outlast_broker.care.backup import NoRoom, back_up, backups, remove_remains
+from outlast_broker.care.backup import back_up, backups, remove_remains
 from outlast_broker.care.verification import verify
+from outlast_broker.folder import NoRoom
 from outlast_broker.lmdb_file import StoreFile
 
 from tests.broker.store import flipped, put, values

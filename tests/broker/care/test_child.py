@@ -18,7 +18,7 @@ def test_it_says_what_it_finds(full: Path, capsys: pytest.CaptureFixture[str]) -
     main(full)
     first, *slices, last = said(capsys)
     assert list(first) == ["of"] and all(list(each) == ["bytes"] for each in slices)
-    assert last == {"faults": [], "fault_count": 0, "channels": 7, "records": 163}
+    assert last == {"faults": [], "fault_count": 0, "channels": 8, "records": 164}
 
 
 def test_it_says_what_it_may_not_read(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
