@@ -19,6 +19,7 @@ from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, de
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, logs, retention
+from .admission import Admission
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
@@ -28,6 +29,7 @@ from .counters import Counters
 from .crowd import Crowd
 from .cursor import Cursors
 from .damage import Damaged
+from .debts import Debts
 from .feeder import Feeder
 from .fold import still
 from .folding import Folding
@@ -81,6 +83,8 @@ class Engine:
         self.log = log
         self.rules = Rules(config.retention, config.rules)
         self.counters = Counters()
+        self.admission = Admission(config.limits, self.counters)
+        self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
         self.measures = Measures()
         self.crowd = Crowd()
         # What the server saw when it last looked.

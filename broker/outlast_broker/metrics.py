@@ -61,7 +61,7 @@ def _connected(engine: Engine) -> Iterator[Family]:
     if expires_ms:
         text = "When the certificate for TLS ends, in Unix time."
         yield gauge("outlast_certificate_expires_seconds", text, expires_ms / 1_000)
-    yield gauge("outlast_waiting_bytes", "What waits for sockets that are full.", crowd.waiting_bytes)
+    yield gauge("outlast_waiting_bytes", "What waits for sockets that are full.", engine.debts.all_bytes)
     yield gauge("outlast_backlog_bytes", "Accepted, and not on disk.", engine.backlog_bytes)
 
 

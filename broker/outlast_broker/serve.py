@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import uvloop
 
@@ -13,9 +14,12 @@ from .address import Address
 from .auth.authority import BadKeys
 from .config import Config
 from .damage import Damaged
+from .descriptors import raise_limit
 from .folder import FolderInUse
 from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
+from .soundness import unsound
+from .supervisor import Supervisor
 from .tls import TlsError
 
 EXIT_DAMAGED = os.EX_DATAERR
@@ -25,11 +29,24 @@ EXIT_STORE_FAILED = os.EX_IOERR
 EXIT_CONFIG = os.EX_CONFIG
 
 
-def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> int:
-    """Runs a broker until it is stopped; returns the process's exit code and says on stderr what went wrong."""
+def serve(
+    config: Config,
+    ready: Callable[[list[Address]], None] = lambda addresses: None,
+    load: Callable[[], Config] | None = None,
+) -> int:
+    """Runs a broker until it is stopped; returns the process's exit code and says on stderr what went wrong.
+
+    `load` reads the configuration anew when it is to be reloaded.
+    """
     logs.configure(config.log_level, sys.stderr)
+    raise_limit()
     try:
-        uvloop.run(Server(config, ready).run())
+        supervisor = Supervisor(os.environ, os.getpid())
+        if supervisor.sockets:
+            config, load = _activated(config, load, supervisor)
+        uvloop.run(Server(config, ready, supervisor, load).run())
+    except Exposed as error:
+        return _complain(str(error), EXIT_CONFIG)
     except FolderInUse as error:
         return _complain(str(error), EXIT_IN_USE)
     except Damaged as error:
@@ -46,6 +63,25 @@ def serve(config: Config, ready: Callable[[list[Address]], None] = lambda addres
     except OSError as error:
         return _complain(f"cannot listen or open the data folder: {error}", EXIT_UNAVAILABLE)
     return os.EX_OK
+
+
+class Exposed(Exception):
+    """A socket that was handed to us would let in whom it must not."""
+
+
+def _activated(
+    config: Config, load: Callable[[], Config] | None, supervisor: Supervisor
+) -> tuple[Config, Callable[[], Config]]:
+    """The sockets that were handed to us stand in the place of `listen`, whatever that says, and are judged alike."""
+    listen = tuple(str(address) for address, _ in supervisor.sockets)
+
+    def with_sockets() -> Config:
+        return replace(load() if load else config, listen=listen)
+
+    config = replace(config, listen=listen)
+    if wrong := [text for _, text in unsound(config)]:
+        raise Exposed("\n".join(wrong))
+    return config, with_sockets
 
 
 def _complain(text: str, code: int) -> int:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock, logs
+from . import clock, descriptors, logs
 from .address import Address, TcpAddress, UnixAddress, parse_address
+from .admission import Peer
 from .config import Config
 from .connection import ClientConnection
 from .counters import Counters
@@ -24,13 +25,21 @@ from .damage import Damaged
 from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
-from .front_door import Arrival, FrontDoor
+from .front_door import FrontDoor
 from .lag import Lag
+from .limits import fitting
 from .lmdb_log import LmdbLog
+from .lobby import Lobby
 from .log import Log
 from .memory_log import MemoryLog
+from .reloading import Reloading, ReloadRefused
+from .revisiting import Revisiting
+from .rules import Rules
+from .status import headline
+from .supervisor import Supervisor
 from .tls import Tls
 from .tls_door import TlsDoor
+from .web.origins import Origins
 from .web.site import Site
 
 logger = logs.logger("outlast")
@@ -41,6 +50,9 @@ HEARTBEAT_TICKS = 2
 FULL_COLLECTION_TICKS = 600
 DEAD_READERS_TICKS = 30
 READ_ONLY_RETRY_MS = 5_000
+DESCRIPTORS_SAY_MS = 60_000
+BACKLOG = 4_096
+STDERR = 2
 
 
 class StoreFailed(Exception):
@@ -50,21 +62,35 @@ class StoreFailed(Exception):
 class Server:
     """One broker. `run` returns after a graceful stop and raises TlsError, StoreFailed, Damaged or OSError."""
 
-    def __init__(self, config: Config, ready: Callable[[list[Address]], None] = lambda addresses: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ready: Callable[[list[Address]], None] = lambda addresses: None,
+        supervisor: Supervisor | None = None,
+        load: Callable[[], Config] | None = None,
+    ) -> None:
+        """`load` reads the configuration anew from where it came, when it is to be reloaded."""
         self._config = config
         self._ready = ready
-        self._addresses = [parse_address(text) for text in config.listen]
+        self._supervisor = supervisor or Supervisor({}, os.getpid())
+        self._reloading = Reloading(config, load or (lambda: config))
+        self._addresses = [address for address, _ in self._supervisor.sockets] or [*map(parse_address, config.listen)]
         self._connections: set[ClientConnection] = set()
-        self._arrivals: set[Arrival] = set()
+        self.lobby = Lobby(config.limits.arrivals, self._crowded_out)
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
+        self._descriptors_said_ms = -DESCRIPTORS_SAY_MS
         self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
         self._engine: Engine
         self._site: Site | None = None
         self.tls: Tls | None = None
+        self._revisiting: Revisiting
+        self._reload_refused = ""
+        self._headline = ""
+        self._had_terminal = os.isatty(STDERR)
 
     async def run(self) -> None:
         self._ending = asyncio.get_running_loop().create_future()
@@ -74,6 +100,8 @@ class Server:
                 self.tls = Tls(self._config.tls)
             self._open_store()
             await self._listen()
+            self._feed_watchdog()
+            self._supervisor.tell("READY=1", self._status())
             await self._ending
             await self._leave()
         finally:
@@ -86,6 +114,16 @@ class Server:
     @property
     def counters(self) -> Counters:
         return self._engine.counters
+
+    @property
+    def connected(self) -> int:
+        """Sockets that are through the lobby."""
+        return self._engine.admission.connections
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What sockets that are full have not taken yet."""
+        return self._engine.debts.total + self._engine.debts.others
 
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
@@ -103,6 +141,7 @@ class Server:
         loop = asyncio.get_running_loop()
         started_ms = clock.steady_ms()
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
+        self._bound()
         self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
         self._engine.compacting.pay()
@@ -112,9 +151,10 @@ class Server:
         gc.freeze()
         gc.disable()
         logger.info("store_open", records=records, took_ms=clock.steady_ms() - started_ms)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number, handler in ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self.hang_up)):
             with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread: the caller stops us
-                loop.add_signal_handler(number, self.stop)
+                loop.add_signal_handler(number, handler)
+        self._prepare_to_reload()
         loop.call_later(TICK_S, self._tick)
         self._lag = Lag(loop, self._engine.measures.loop_lag_us)
         self._watch_disk()
@@ -126,37 +166,55 @@ class Server:
         return LmdbLog(self._folder.path, self._config.map_bytes)
 
     async def _listen(self) -> None:
-        bound = [await self._bind(address) for address in self._addresses]
+        inherited = [await self._take(*found) for found in self._supervisor.sockets]
+        bound = inherited or [await self._bind(address) for address in self._addresses]
         self._ready(bound)
         logger.info("listening", addresses=[*map(str, bound)])
+
+    async def _take(self, address: Address, found: socket.socket) -> Address:
+        """Listens on a socket that others have opened, and keep: who comes while no broker runs waits there."""
+        loop = asyncio.get_running_loop()
+        if isinstance(address, UnixAddress):
+            server = await loop.create_unix_server(self._door, sock=found, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(self._door_at(address), sock=found, backlog=BACKLOG)
+        self._servers.append(server)
+        return address
 
     async def _bind(self, address: Address) -> Address:
         loop = asyncio.get_running_loop()
         if isinstance(address, UnixAddress):
             _remove_dead_socket(address.path)
-            server = await loop.create_unix_server(self._door, address.path, backlog=4_096)
+            server = await loop.create_unix_server(self._door, address.path, backlog=BACKLOG)
             self._socket_files.append(address.path)
         else:
-            door = self._tls_door if address.tls else self._door
-            server = await loop.create_server(door, address.host, address.port, backlog=4_096)
+            door = self._door_at(address)
+            server = await loop.create_server(door, address.host, address.port, backlog=BACKLOG)
             host, port = server.sockets[0].getsockname()[:2]
             address = TcpAddress(host, port, address.tls)
         self._servers.append(server)
         return address
 
+    def _door_at(self, address: TcpAddress) -> Callable[[], asyncio.Protocol]:
+        return self._tls_door if address.tls else self._door
+
     def _door(self) -> FrontDoor:
         assert self._site is not None, "the store is opened before anybody is let in"
-        return FrontDoor(self._native_door, self._site.door, self._arrivals, self._config.hello_timeout_ms)
+        admission = self._engine.admission
+        return FrontDoor(self._native_door, self._site.door, self.lobby, admission, self._config.hello_timeout_ms)
 
     def _tls_door(self) -> TlsDoor:
         assert self.tls is not None, "an address with TLS has a certificate"
-        return TlsDoor(self.tls, self._door, self._arrivals, self._config.handshake_timeout_ms, self._tls_failed)
+        return TlsDoor(self.tls, self._door, self.lobby, self._config.handshake_timeout_ms, self._tls_failed)
+
+    def _crowded_out(self) -> None:
+        self._engine.counters.crowded_out += 1
 
     def _tls_failed(self) -> None:
         self._engine.counters.handshakes_failed += 1
 
-    def _native_door(self) -> NativeDoor:
-        return NativeDoor(self._engine, self._connections.add, self._connections.discard)
+    def _native_door(self, peer: Peer) -> NativeDoor:
+        return NativeDoor(self._engine, peer, self._connections.add, self._connections.discard)
 
     # --- once a second ------------------------------------------------------------------------------------
 
@@ -170,14 +228,56 @@ class Server:
         for connection in list(self._connections):
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.tick(now_ms)
+        self._engine.admission.tick(now_ms)
+        self._relieve(now_ms)
+        self._watch_descriptors(now_ms)
         self._watch_disk()
         self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
+        self._revisiting.tick()
         self._engine.tick(clock.now_ms())
         self._engine.outbox.flush()
+        self._say_how_things_are()
+
+    def _say_how_things_are(self) -> None:
+        if (now := self._status()) != self._headline:
+            self._headline = now
+            self._supervisor.tell(now)
+
+    def _status(self) -> str:
+        refused = f"; the last reload was refused: {self._reload_refused}" if self._reload_refused else ""
+        return "STATUS=" + " ".join(f"{headline(self._engine)}{refused}".split())
+
+    def _feed_watchdog(self) -> None:
+        """By the loop itself, so that one that is stuck is noticed."""
+        if self._supervisor.watchdog_ms:
+            self._supervisor.tell("WATCHDOG=1")
+            asyncio.get_running_loop().call_later(self._supervisor.watchdog_ms / 2_000, self._feed_watchdog)
+
+    def _relieve(self, now_ms: int) -> None:
+        """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
+        assert self._site is not None
+        debts, site = self._engine.debts, self._site
+        debts.others = site.waiting_bytes
+        for connection in debts:
+            debts.owe(connection, connection.waiting_bytes, now_ms)
+        for connection in debts.biggest(now_ms) if debts.is_over else ():
+            self._engine.counters.overloaded += 1
+            connection.cut_off(debts.total)
+        if debts.is_over and debts.others:
+            self._engine.counters.overloaded += site.abort_biggest(debts.over_bytes)
+
+    def _watch_descriptors(self, now_ms: int) -> None:
+        """The connections that are allowed leave some; but others may take them, and then the kernel lets nobody in."""
+        if not descriptors.are_used_up():
+            return
+        self._engine.counters.descriptors_short += 1
+        if now_ms - self._descriptors_said_ms >= DESCRIPTORS_SAY_MS:
+            self._descriptors_said_ms = now_ms
+            logger.error("descriptors_used_up", limit=descriptors.limit())
 
     def _watch_certificate(self) -> None:
         if self.tls is not None:
@@ -197,10 +297,64 @@ class Server:
             logger.warning("writable", free_bytes=free)
             self._engine.refusal = None
 
+    # --- reloading ----------------------------------------------------------------------------------------
+
+    def _prepare_to_reload(self) -> None:
+        self._revisiting = Revisiting(self._engine)
+        if self._engine.rules.bounded:
+            self._revisiting.begin()
+        self._reloading.add(self._prepare_config)
+        self._reloading.add(lambda config: self._engine.authority.prepare())
+        if self.tls is not None:
+            tls = self.tls
+            self._reloading.add(lambda config: tls.prepare())
+
+    def _bound(self) -> None:
+        """Puts the limits of the configuration in force, as far as there are descriptors for them."""
+        limits = fitting(self._config.limits, descriptors.limit())
+        self._engine.admission.limits = limits
+        self._engine.debts.bound(limits.outgoing_bytes, self._config.reader_buffer_bytes)
+        self.lobby.arrivals_max = limits.arrivals
+
+    def _prepare_config(self, config: Config) -> Callable[[], str]:
+        def adopt() -> str:
+            ruled = (config.retention, config.rules) != (self._config.retention, self._config.rules)
+            self._config = self._engine.config = config
+            self._bound()
+            if ruled:
+                self._engine.rules = Rules(config.retention, config.rules)
+                self._revisiting.begin()
+            if self._site is not None:
+                self._site.origins = Origins(config.allow_origins)
+            logs.set_level(config.log_level)
+            return ""
+
+        return adopt
+
+    def hang_up(self) -> None:
+        """SIGHUP: reload; or the end of the terminal that this was started in, and so of this."""
+        if self._had_terminal and not os.isatty(STDERR):
+            self.stop()
+        else:
+            self.reload()
+
+    def reload(self) -> None:
+        self._supervisor.tell("RELOADING=1", f"MONOTONIC_USEC={clock.steady_us()}")
+        try:
+            reloaded = self._reloading.reload()
+        except ReloadRefused as refusal:
+            self._reload_refused = str(refusal)
+            logger.error("reload_refused", error=str(refusal))
+        else:
+            self._reload_refused = ""
+            logger.warning("reloaded", **reloaded._asdict())
+        self._supervisor.tell("READY=1", self._status())
+
     # --- ending -------------------------------------------------------------------------------------------
 
     async def _leave(self) -> None:
         """The five steps of a graceful stop (PROTOCOL.md 3.5)."""
+        self._supervisor.tell("STOPPING=1")
         logger.info("stopping", connections=len(self._connections))
         # 1. Stop accepting, connections and publishes alike.
         for server in self._servers:
@@ -245,7 +399,7 @@ class Server:
 
     def _close_others(self) -> None:
         """Those who never said what they want, and HTTP."""
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.close()
         if self._site is not None:
             self._site.leave()
@@ -266,7 +420,7 @@ class Server:
         gc.enable()
         for server in self._servers:
             server.close()
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.close()
         self._abort_all()
         for path in self._socket_files:
@@ -274,6 +428,7 @@ class Server:
                 os.unlink(path)
         if self._folder is not None:
             self._folder.release()
+        self._supervisor.close()
 
 
 def _remove_dead_socket(path: str) -> None:

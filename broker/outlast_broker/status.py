@@ -9,6 +9,7 @@ from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
 from . import clock
 from .greeting import SERVER
+from .quantities import show_bytes, show_count
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -42,7 +43,7 @@ def status_of(engine: Engine) -> dict[str, Any]:
         "subscriptions_behind": crowd.behind,
         **{name: getattr(engine.counters, name) for name in COUNTS},
         "backlog_bytes": engine.backlog_bytes,
-        "waiting_bytes": crowd.waiting_bytes,
+        "waiting_bytes": engine.debts.all_bytes,
         "commit_p50_us": measures.commit_us.recent(0.5),
         "commit_p99_us": measures.commit_us.recent(0.99),
         "publish_p50_us": measures.publish_us.recent(0.5),
@@ -54,6 +55,19 @@ def status_of(engine: Engine) -> dict[str, Any]:
         "disk_free_bytes": engine.disk_free_bytes,
         "memory_bytes": memory_bytes(),
     }
+
+
+def headline(engine: Engine) -> str:
+    """The few words that an operator looks for first."""
+    crowd = engine.crowd
+    counts = {
+        show_count(sum(crowd.by_door.values()), "connection"): True,
+        show_count(engine.log.stats().channels, "channel"): True,
+        show_count(crowd.subscriptions, "subscription"): True,
+        f"{show_count(crowd.behind)} behind": crowd.behind,
+        f"{show_bytes(engine.backlog_bytes)} wait for the disk": engine.backlog_bytes,
+    }
+    return ", ".join([refusing(engine)] * bool(refusing(engine)) + [text for text, holds in counts.items() if holds])
 
 
 def refusing(engine: Engine) -> str:

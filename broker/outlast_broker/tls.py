@@ -6,6 +6,7 @@ A connection keeps what it was made with; a handshake that begins uses what was 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,16 @@ class Tls:
         self.context = load(files)
         self.expires_ms = expires_ms(self.context, files)
 
-    def reload(self) -> str:
-        """Takes up what is in the files now; says so. Raises TlsError, and then what was in force stays."""
+    def prepare(self) -> Callable[[], str]:
+        """What takes up what is in the files now, and says so. Raises TlsError; what was in force stays until then."""
         context = load(self._files)
-        self.expires_ms = expires_ms(context, self._files)
-        self.context = context
-        return f"certificate {self._files.certificate}"
+        expires = expires_ms(context, self._files)
+
+        def adopt() -> str:
+            self.context, self.expires_ms = context, expires
+            return f"certificate {self._files.certificate}"
+
+        return adopt
 
 
 def load(files: TlsFiles) -> ssl.SSLContext:

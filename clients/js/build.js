@@ -51,4 +51,14 @@ for (const { path, text } of outputFiles) {
   const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3, keep_fargs: false } });
   writeFileSync(path, code);
 }
+/** A shared worker is one file, found beside whatever has loaded it. */
+await build({
+  absWorkingDir: here,
+  entryPoints: { "browser-worker": "dist/worker.js" },
+  outdir: "dist",
+  bundle: true,
+  format: "iife",
+  target: "es2022",
+  minify: true,
+});
 writeFileSync(join(dist, "browser.d.ts"), 'export * from "./index.js";\n');

@@ -13,7 +13,10 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..");
 
 /** A page: its folder here has index.html, main.tsx and main.css; `path` is where its server has its files. */
-const PAGES = [{ folder: "console", path: "/console/", target: "broker/outlast_broker/web/page" }];
+const PAGES = [
+  { folder: "console", path: "/console/", target: "broker/outlast_broker/web/page" },
+  { folder: "demo", path: "/", target: "clients/cli/outlast_cli/demo/page" },
+];
 
 /** The client comes from its sources; what it has for Node alone stays out. */
 const client = {

@@ -111,7 +111,7 @@ def test_reloading_takes_up_what_is_there_now(authority: Authority) -> None:
     tls = Tls(authority.server("old.example"))
     assert shown_by(tls.context, authority) == (("DNS", "old.example"),)
     authority.server("new.example")
-    assert "server.pem" in tls.reload()
+    assert "server.pem" in tls.prepare()()
     assert shown_by(tls.context, authority) == (("DNS", "new.example"),)
 
 
@@ -123,5 +123,5 @@ def test_a_broken_certificate_on_reload_keeps_the_old_one(authority: Authority, 
     expires_ms = tls.expires_ms
     spoil(files)
     with pytest.raises(TlsError, match=said):
-        tls.reload()
+        tls.prepare()()
     assert shown_by(tls.context, authority) == (("DNS", "old.example"),) and tls.expires_ms == expires_ms

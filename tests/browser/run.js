@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { startBrowser } from "./browser.js";
 
-const TEST_TIMEOUT_MS = 60_000;
+// Of a test, and of a file of them: each of their waits has an end of its own.
+const TEST_TIMEOUT_MS = 240_000;
 const wanted = process.argv.slice(2);
 
 const files = readdirSync(import.meta.dirname)

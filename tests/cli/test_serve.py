@@ -22,7 +22,7 @@ def config_from(monkeypatch: pytest.MonkeyPatch, *arguments: str, **env: str) ->
     """What `outlast serve` would run with."""
     seen: list[Config] = []
 
-    def run(config: Config, ready: object) -> int:
+    def run(config: Config, ready: object, load: object) -> int:
         seen.append(config)
         return 0
 

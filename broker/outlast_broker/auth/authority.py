@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -159,13 +159,19 @@ class Authority:
     def revoked(self, after: str, count: int) -> list[Revocation]:
         return self._revocations.listed(after, count)
 
-    def reload(self) -> int:
-        """Reads the files of keys anew. Raises BadKeys, and then everything stays as it was.
+    def prepare(self) -> Callable[[], str]:
+        """Reads the files of keys anew, for what takes them up and says how many are cut off. Raises BadKeys.
 
-        Who is here by a key that is not there any more, or grants something else now, is cut off; returns how many.
+        Those are they who are here by a key that is not there any more, or that grants something else now.
         """
-        self._keys = load_keys(self.settings)
-        return self._cut([each for each in self._here if not self._keys.vouch_for(each.identity)], "its key is gone")
+        keys = load_keys(self.settings)
+
+        def adopt() -> str:
+            self._keys = keys
+            gone = self._cut([each for each in self._here if not keys.vouch_for(each.identity)], "its key is gone")
+            return f"keys: {gone} connections had one that is gone" if self.settings.configured else ""
+
+        return adopt
 
     def _cut(self, connections: list[ClientConnection], reason: str) -> int:
         for connection in connections:

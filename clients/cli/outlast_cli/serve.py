@@ -11,7 +11,7 @@ import click
 from outlast_broker.address import Address, UnixAddress, is_private
 from outlast_broker.config import Config
 
-from .configuring import load_settings, settings_options
+from .configuring import given, load_settings, settings_options
 
 
 @click.command()
@@ -27,8 +27,9 @@ def serve(file: Path | None, **flags: Any) -> int:
     """
     config = load_settings(file, flags).config
     from outlast_broker.serve import serve as run_broker
+    from outlast_broker.settings import load
 
-    return run_broker(config, lambda addresses: _say_ready(addresses, config))
+    return run_broker(config, lambda addresses: _say_ready(addresses, config), lambda: load(file, given(flags)).config)
 
 
 def url_of(address: Address) -> str:

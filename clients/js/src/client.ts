@@ -1,7 +1,7 @@
 /** The client: its links, its channels, and their common end. */
 
 import { Channel } from "./channel.js";
-import { Closed, ConnectFailed, OutlastError } from "./errors.js";
+import { Closed, ConnectFailed, Forbidden, OutlastError, Unauthorized } from "./errors.js";
 import { Late, lend } from "./late.js";
 import { type Ears, Link } from "./link.js";
 import { checkName, type ConnectOptions, type LinkState, makeOptions, type Options } from "./options.js";
@@ -39,6 +39,7 @@ export async function connect(url?: string, options: ConnectOptions = {}): Promi
 }
 
 function failed({ url, timeoutMs }: Options, cause: OutlastError | null): OutlastError {
+  if (cause instanceof Unauthorized || cause instanceof Forbidden) return cause;
   if (cause instanceof ConnectFailed && cause.cause) return cause;
   if (cause && !cause.retryable)
     return Object.assign(new ConnectFailed(`${url} refuses this client: ${cause.code}, ${cause.message}`), {
@@ -141,6 +142,7 @@ export class Client {
       return link;
     }
     const link = new Link(this.#options, false);
+    link.clientId = this.clientId;
     link.ears = this.#ears;
     link.readers.set(feed.name, feed);
     this.#extra.add(link);

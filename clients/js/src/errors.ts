@@ -39,6 +39,15 @@ export class Refused extends OutlastError {}
 /** A batch's bytes are not acceptable, or not what they were when they left the publisher. */
 export class BadData extends Refused {}
 
+/** The broker does not believe the token, or there was none. */
+export class Unauthorized extends Refused {}
+
+/** The token was good once. */
+export class TokenExpired extends Unauthorized {}
+
+/** The token does not grant `detail.verb`. */
+export class Forbidden extends Refused {}
+
 /** The broker does not accept the channel's name. */
 export class BadChannelName extends Refused {}
 
@@ -218,7 +227,7 @@ const KINDS: Record<string, unknown> = {
   OutlastError, Refused, BadData, BadChannelName, UnknownChannel, OffsetMismatch, OffsetAhead, StaleEpoch, Trimmed, NotDelivered,
   UnknownCursor, SequenceGap, Fenced, UnknownMessage, MessageClosed, ForeignMessage, VersionMismatch, NotANumber, LeaseHeld,
   LimitExceeded, ReadOnly, GoingAway, RateLimited, Overloaded, Damaged, TooLarge, ClaimHeld, BufferFull, ConnectFailed, ConnectionLost, Closed,
-  NotAnswered, Violation, Resync,
+  NotAnswered, Violation, Resync, Unauthorized, TokenExpired, Forbidden,
 };
 /** Where a class's code is not its name in small letters: the one that it has when the client itself says it, and others. */
 const CODES: Record<string, string[]> = {

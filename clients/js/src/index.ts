@@ -9,8 +9,9 @@ export type { DeliveryOptions } from "./delivery.js";
 export type { EphemeralMessage } from "./ephemeral.js";
 export {
   BadChannelName, BadData, BufferFull, ClaimHeld, Closed, ConnectFailed, ConnectionLost, Damaged, type Detail, Fenced,
-  ForeignMessage, GoingAway, LeaseHeld, LimitExceeded, MessageClosed, NotANumber, NotAnswered, NotDelivered, OffsetAhead,
-  OffsetMismatch, OutlastError, Overloaded, RateLimited, ReadOnly, Refused, Resync, SequenceGap, StaleEpoch, TooLarge, Trimmed, UnknownChannel,
+  Forbidden, ForeignMessage, GoingAway, LeaseHeld, LimitExceeded, MessageClosed, NotANumber, NotAnswered, NotDelivered, OffsetAhead,
+  OffsetMismatch, OutlastError, Overloaded, RateLimited, ReadOnly, Refused, Resync, SequenceGap, StaleEpoch, TokenExpired, TooLarge, Trimmed,
+  Unauthorized, UnknownChannel,
   UnknownCursor, UnknownMessage, VersionMismatch, Violation,
 } from "./errors.js";
 export type { Content, GrowingMessage } from "./growing.js";

@@ -8,6 +8,7 @@
 import { attemptAfter, delayMs } from "./backoff.js";
 import {
   Closed,
+  ConnectFailed,
   ConnectionLost,
   fromWire,
   GoingAway,
@@ -30,6 +31,9 @@ import { Wire } from "./wire.js";
 const LEAVE_TIMEOUT_MS = 5_000;
 const REQUEST_MAX = 2 ** 32 - 1;
 const PUBLISH_HEAD_BYTES = 44;
+// A token that does not come is asked for again after this at the earliest. Beyond the other, timers ring at once.
+const RETRY_MS = 1_000;
+const TIMER_MS_MAX = 2 ** 31 - 1;
 // Beyond so much that the socket has not taken, nothing more is sent that may as well be dropped.
 const ROOM_BYTES = 262_144;
 const AGENT = "outlast-js/0.1.0";
@@ -116,6 +120,7 @@ export class Link {
   #notBeforeMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #leaveTimer: ReturnType<typeof setTimeout> | undefined;
+  #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #request = 0;
   #ready: Deferred<void> = defer<void>();
   readonly #answers = new Map<number, OnAnswer>();
@@ -127,7 +132,7 @@ export class Link {
 
   constructor(options: Options, isMain: boolean) {
     this.options = options;
-    this.clientId = options.clientId;
+    this.clientId = options.clientId ?? "";
     this.#isMain = isMain;
   }
 
@@ -180,17 +185,37 @@ export class Link {
     this.#wire = new Wire(this, this.#hello(), this.options.dial, this.options.url);
   }
 
-  #hello(): Frame {
-    const { producer, heartbeatMs, token } = this.options;
+  async #hello(): Promise<Frame> {
+    const { producer, heartbeatMs } = this.options;
     return {
       type: "HELLO",
       versions: [1],
-      client_id: this.clientId,
+      client_id: this.clientId || null,
       producer: this.#isMain ? producer : null,
       heartbeat_ms: heartbeatMs,
       agent: AGENT,
-      token,
+      token: await this.#token(),
     };
+  }
+
+  /** Throws what keeps it from coming. */
+  async #token(): Promise<string | undefined> {
+    const { token } = this.options;
+    try {
+      return typeof token === "function" ? await token() : token;
+    } catch (error) {
+      throw error instanceof OutlastError ? error : new ConnectFailed(`no token: ${(error as Error).message}`);
+    }
+  }
+
+  /** Shows the broker another token well before the one that this wire has ends (PROTOCOL.md 3.7). */
+  #refreshBefore(endMs?: number | null, waitMs = (endMs! * 2) / 3): void {
+    clearTimeout(this.#refreshTimer);
+    if (endMs == null || typeof this.options.token !== "function") return;
+    const again = () => this.isOpen && this.#refreshBefore(endMs, RETRY_MS + endMs / 12);
+    const show = (token: unknown) =>
+      this.request("AUTH", { token }, ({ result }) => result && this.#refreshBefore(result.expires_in_ms));
+    this.#refreshTimer = setTimeout(() => this.#token().then(show, again), Math.min(waitMs, TIMER_MS_MAX));
   }
 
   #enter(state: LinkState, reason: string): void {
@@ -213,6 +238,7 @@ export class Link {
   wireEnded(wire: Wire): void {
     this.isOpen = false;
     clearTimeout(this.#leaveTimer);
+    clearTimeout(this.#refreshTimer);
     this.#leaveTimer = undefined;
     this.#lives.clear();
     this.#routes.clear();
@@ -430,6 +456,7 @@ export class Link {
     this.batchLabels = Math.min(limits["batch_labels"] ?? Infinity, BATCH_LABELS_MAX);
     this.isOpen = this.wasOpen = true;
     wire.open(welcome["heartbeat_ms"]);
+    this.#refreshBefore(welcome["expires_in_ms"]);
     this.#enter("open", `${this.options.url}, ${welcome["server"]}`);
     this.#settleReady();
     for (const listener of [...this.listeners, ...this.readers.values()]) listener.linkOpened();

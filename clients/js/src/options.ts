@@ -3,7 +3,7 @@
 import type { Pace } from "./backoff.js";
 import { isName, isWhole, utf8, type Whole } from "./protocol/words.js";
 import { socketDial } from "#socket";
-import { chooseUrl, type Dial, type SocketLike, webSocketDial } from "./transport.js";
+import { chooseUrl, type Dial, lateDial, type SocketLike, webSocketDial } from "./transport.js";
 
 export type LinkState = "connecting" | "open" | "waiting" | "closed";
 
@@ -14,7 +14,7 @@ export interface Page {
 }
 
 export interface ConnectOptions {
-  /** Whose records these are, for readers to see; a random one by default. */
+  /** Whose records these are, for readers to see; by default what the token says, or a random one. */
   clientId?: string;
   /** How long `connect` tries before ConnectFailed, 10 s; null: for ever. */
   timeoutMs?: number | null;
@@ -28,8 +28,8 @@ export interface ConnectOptions {
   onState?: (state: LinkState, reason: string) => void;
   /** [id, epoch] of a publisher that restarts under one id. The epoch MUST be higher after each restart. Random by default. */
   producer?: readonly [id: Whole, epoch: Whole];
-  /** Credentials for the broker. */
-  token?: string;
+  /** For a broker that asks who comes: text, or a function that is asked whenever one is needed. */
+  token?: string | (() => Promise<string>);
   /** How long silence may last, 15 s. */
   heartbeatMs?: number;
   /** Reconnecting waits at random up to a bound that doubles from 100 ms ... */
@@ -38,6 +38,11 @@ export interface ConnectOptions {
   backoffCapMs?: number;
   /** A WebSocket class where there is no global one. */
   WebSocket?: new (url: string) => SocketLike;
+  /**
+   * Whether the tabs of a browser share one connection where they can; each has its own otherwise. Where a page cannot load
+   * browser-worker.js of this package by itself, the address of that.
+   */
+  share?: boolean | string;
   /** Another way to the broker, whatever the address. */
   dial?: Dial;
   /** In place of the global window and document. */
@@ -52,9 +57,9 @@ export interface ConnectOptions {
 export interface Options {
   readonly url: string;
   readonly dial: Dial;
-  readonly clientId: string;
+  readonly clientId: string | null;
   readonly producer: readonly [Whole, Whole];
-  readonly token: string | null;
+  readonly token: ConnectOptions["token"];
   readonly timeoutMs: number | null;
   readonly closeTimeoutMs: number;
   readonly bufferBytes: number;
@@ -76,10 +81,10 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
   const [id, epoch] = given.producer ?? [random64(), 0];
   return {
     url: full,
-    dial: given.dial ?? dialFor(full, given.WebSocket),
-    clientId: checkName("clientId", given.clientId ?? random64().toString(16), 128),
+    dial: given.dial ?? dialFor(full, given),
+    clientId: given.clientId === undefined ? null : checkName("clientId", given.clientId, 128),
     producer: [checkWhole("producer", id, 0, U64_MAX), checkWhole("producer", epoch, 0, U64_MAX)],
-    token: given.token ?? null,
+    token: given.token,
     timeoutMs: given.timeoutMs === undefined ? 10_000 : given.timeoutMs,
     closeTimeoutMs: given.closeTimeoutMs ?? 5_000,
     bufferBytes: checkWhole("bufferBytes", given.bufferBytes ?? 8 * 1_048_576, 1),
@@ -92,12 +97,14 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
   };
 }
 
-function dialFor(url: string, given: ConnectOptions["WebSocket"]): Dial {
+function dialFor(url: string, { WebSocket: given, share }: ConnectOptions): Dial {
   if (url.startsWith("outlast")) return socketDial;
-  const make = given ?? (globalThis as { WebSocket?: new (url: string) => SocketLike }).WebSocket;
+  const { WebSocket: make = given, SharedWorker: worker } = globalThis as Partial<typeof globalThis>;
   if (!make)
     throw new TypeError("there is no global WebSocket here: give one as options.WebSocket, or use outlast://HOST:PORT");
-  return webSocketDial(make);
+  const own = webSocketDial(given ?? make);
+  if (!share || !worker) return own;
+  return lateDial(async () => (await import("./shared.js")).sharedDial(own, share === true ? undefined : share));
 }
 
 /** A random u64 other than 0. */

@@ -24,7 +24,7 @@ export class Wire {
   /** What goes out at once has so many bytes at most: over WebSocket it is one message (PROTOCOL.md 3.6). */
   messageBytes = FRAME_BYTES_MAX;
   readonly #owner: Owner;
-  readonly #hello: Frame;
+  #hello: Frame | undefined;
   readonly #codec = new Connection("client");
   #transport: Transport | null = null;
   #out: Uint8Array[] = [];
@@ -34,12 +34,17 @@ export class Wire {
   #sentMs = 0;
   #receivedMs = 0;
 
-  constructor(owner: Owner, hello: Frame, dial: Dial, url: string) {
+  constructor(owner: Owner, hello: Promise<Frame>, dial: Dial, url: string) {
     this.#owner = owner;
-    this.#hello = hello;
     this.#expect(DIAL_TIMEOUT_MS, new ConnectFailed(`no connection within ${DIAL_TIMEOUT_MS} ms`));
     // An end is told after the constructor has returned, whatever `dial` does.
-    queueMicrotask(() => this.#dial(dial, url));
+    hello.then(
+      (frame) => {
+        this.#hello = frame;
+        this.#dial(dial, url);
+      },
+      (error) => this.fail(error),
+    );
   }
 
   #dial(dial: Dial, url: string): void {
@@ -132,7 +137,7 @@ export class Wire {
       GREETING_TIMEOUT_MS,
       new ConnectionLost(`the broker did not answer HELLO within ${GREETING_TIMEOUT_MS} ms`),
     );
-    this.send(this.#hello);
+    this.send(this.#hello!);
   }
 
   #received(data: Uint8Array): void {

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from outlast_cli.demo.proof import holds, proof_table, prove
+from outlast_cli.demo.proof import Promise, holds, proof_table, prove, verdict
 from outlast_cli.demo.tally import Account, Tally
 
 Seen = Iterable[tuple[int, bytes]]
@@ -87,3 +87,37 @@ def test_the_table_has_a_line_for_each() -> None:
     assert "records" in head and "sha256" in head
     assert agent.split()[:5] == ["agent,", "acknowledged", "100", "0", "0"]
     assert viewer.endswith(f"{whole.sha256[:16]}...")
+
+
+def kept(promise: Promise, seen: Seen) -> bool:
+    tally = Tally()
+    for offset, data in seen:
+        tally.add(offset, data)
+        promise.see(tally)
+    return promise.is_kept
+
+
+def test_what_was_promised_is_how_the_channel_begins() -> None:
+    some = account(LOG[:60])
+    assert kept(Promise(some.records, some.sha256), LOG)
+    assert kept(Promise(0, ""), [])
+    for change in (change_one, lose_one, swap_two):
+        assert not kept(Promise(some.records, some.sha256), change(LOG))
+    assert not kept(Promise(some.records, some.sha256), LOG[:59])
+
+
+def test_a_broken_promise_fails_the_proof() -> None:
+    promise = Promise(1, "")
+    checks = prove(account(LOG), {"reader": account(LOG)}, [promise])
+    assert not holds(checks) and "promised" in checks[-1].claim
+    promise.is_kept = True
+    assert holds(prove(account(LOG), {"reader": account(LOG)}, [promise]))
+
+
+def test_the_verdict_is_the_tables() -> None:
+    readers = {"reader": account(LOG), "lost": None}
+    told = verdict(account(LOG), readers, prove(account(LOG), readers))
+    assert told["holds"] is False
+    assert [row["name"] for row in told["rows"]] == ["agent, acknowledged", "reader"]
+    assert told["rows"][0]["sha256"] == account(LOG).sha256
+    assert {"claim": "no gaps", "holds": True} in told["checks"]

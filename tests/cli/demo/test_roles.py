@@ -31,7 +31,14 @@ def agent_that_heard(*news: News) -> Agent:
 
 def test_the_agent_works_on_without_a_broker(capsys: pytest.CaptureFixture[str]) -> None:
     news: list[News] = [{"kind": "state", "state": state} for state in ("connecting", "open", "waiting", "connecting")]
-    progress: News = {"kind": "progress", "written": 12, "acknowledged": 2, "file": "ast.py"}
+    progress: News = {
+        "kind": "progress",
+        "written": 12,
+        "acknowledged": 2,
+        "file": "ast.py",
+        "sha256": "",
+        "duplicates": 0,
+    }
     agent = agent_that_heard(*news, progress)
     assert (agent.view.state, agent.view.written, agent.account) == ("alone", 12, None)
     agent = agent_that_heard(*news, progress, {"kind": "state", "state": "open"})

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from outlast_cli.exits import Exit
+
+from tests.support.web import Events, WebClient
 
 from .. import shell
 
@@ -39,6 +43,40 @@ def test_a_short_demo_proves_itself(tmp_path: Path) -> None:
     assert re.search(r"viewer [AB] back: replayed [\d,]+ records? from [\d,]+", out)
     assert len(pids_in(out)) == 4 and not any(map(is_alive, pids_in(out)))
     assert list(tmp_path.iterdir()) == []
+
+
+def until_agent_writes(page_port: int) -> None:
+    watcher = WebClient(page_port)
+    with closing(watcher.events("/events?tab=1").response) as response:
+        events = Events(response)
+        while (event := events.next()).name != "scene" or event.data["agent"]["acknowledged"] < 100:
+            pass
+    watcher.close()
+
+
+def test_an_agent_that_is_killed_is_succeeded_in_mid_sentence(tmp_path: Path) -> None:
+    with shell.start("demo", "--seconds", "8", TMPDIR=str(tmp_path)) as demo:
+        assert demo.stdout is not None
+        seen = ""
+        while not (page := re.search(r"page: http://127\.0\.0\.1:(\d+)/", seen)):
+            seen += demo.stdout.readline().decode()
+        until_agent_writes(int(page[1]))
+        person, origin = WebClient(int(page[1])), f"http://127.0.0.1:{page[1]}"
+        assert person.ask("POST", "/press/agent", b"", Origin=origin).status == 202
+        assert person.ask("POST", "/press/agent", b"", Origin=origin).status == 409
+        person.close()
+        out, err = (raw.decode() for raw in demo.communicate(timeout=DEMO_TIMEOUT_S))
+    assert (demo.returncode, err) == (Exit.OK, ""), out
+    assert "agent: killed (SIGKILL)" in out and "agent: started again" in out
+    assert "holds  what agents that were killed had been promised is there, unchanged" in out
+    assert re.search(r"PROVED  The broker was killed \d+ times?, the agent 1 time;", out)
+
+
+def test_a_page_whose_port_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = shell.run("demo", "--page-port", str(taken.getsockname()[1]))
+    assert done.code == Exit.REFUSED
+    assert re.fullmatch(r"outlast: the page cannot be at port \d+: .+; give another --page-port, .+\n", done.err)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

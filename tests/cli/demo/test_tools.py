@@ -31,6 +31,6 @@ def test_what_cannot_be_parsed_is_a_result() -> None:
 
 def test_findings_in_words() -> None:
     text = "".join(sentences({tool: use(tool, SOURCE) for tool in TOOLS}))
-    assert "10 lines, 2 functions and 1 classes" in text and "longest function is long with 5 lines" in text
+    assert "10 lines, 2 functions and 1 class." in text and "longest function is long with 5 lines" in text
     assert "longest" not in "".join(sentences({tool: use(tool, "") for tool in TOOLS}))
     assert "cannot be parsed" in "".join(sentences({tool: use(tool, "def") for tool in TOOLS}))

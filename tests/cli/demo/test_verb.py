@@ -17,15 +17,15 @@ def test_how_long_it_may_take(seconds: str) -> None:
 
 
 def test_the_exit_code_is_the_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[float, int]] = []
+    given: list[tuple[float, int, int, bool]] = []
 
-    async def run_demo(seconds: float, seed: int) -> int:
-        given.append((seconds, seed))
+    async def run_demo(seconds: float, seed: int, page_port: int, stays: bool) -> int:
+        given.append((seconds, seed, page_port, stays))
         return Exit.REFUSED
 
     monkeypatch.setattr(verb, "run_demo", run_demo)
-    assert CliRunner().invoke(root, ["demo", "--seed", "7"]).exit_code == Exit.REFUSED
-    assert given == [(60, 7)]
+    assert CliRunner().invoke(root, ["demo", "--seed", "7", "--stay"]).exit_code == Exit.REFUSED
+    assert given == [(60, 7, 0, True)]
 
 
 def test_a_broker_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

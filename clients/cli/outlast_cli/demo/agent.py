@@ -1,7 +1,8 @@
 """The agent: reads Python's standard library with its tools and writes a report, word by word.
 
 It uses the client as anybody would. That the broker dies now and then is not its business: what is not
-acknowledged is kept and sent again by the client, while the agent works on.
+acknowledged is kept and sent again by the client, while the agent works on. That it may die itself is: it
+writes under a lease, and goes on, in mid-sentence, with what it finds in the channel when it starts.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import asyncio
 import random
 import re
 import sysconfig
-from collections.abc import Iterator
-from itertools import cycle
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import outlast
-from outlast import Ack, BufferFull, Channel, Data
+from outlast import Cancellation, Channel, Lease, MessageWriter
 
-from .part import BACKOFF_CAP_MS, CHANNEL, END, play, tell
-from .tally import Tally, data_bytes
+from .part import BACKOFF_CAP_MS, CHANNEL, CONTROL, END, play, tell
+from .past import SECTION, SUMMARY, TOOL_RESULT, Left, Notes, Past
+from .report import Report
 from .tools import TOOLS, Facts, use
 
+TASK = "Read Python's standard library and report on every file."
+RUN = "run"
 TOKENS_PER_SECOND = 300
-NEWS_EVERY_S = 0.1
+_ONE = {"lines": "line", "functions": "function", "classes": "class", "definitions": "definition"}
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
@@ -34,98 +38,66 @@ def library_files(folder: Path, seed: int) -> list[Path]:
     return files
 
 
-class Report:
-    """Writes to the channel and counts what the broker acknowledged, in the order of its offsets."""
-
-    def __init__(self) -> None:
-        self._channel: Channel | None = None
-        self._loop = asyncio.get_running_loop()
-        self._latest: asyncio.Future[Ack] | None = None
-        self._told_s = 0.0
-        self.tally = Tally()
-        self.written = 0
-        self.duplicates = 0
-        self.file = ""
-
-    def begin(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def on_state(self, state: str, reason: str) -> None:
-        self.tell_progress()
-        tell("state", state=state)
-
-    async def write(self, name: str, data: Data) -> None:
-        """Does not wait for the acknowledgement, only for room in the client's buffer."""
-        assert self._channel is not None
-        try:
-            future = self._channel.publish_nowait(data, name=name)
-        except BufferFull:
-            await self.settled()
-            future = self._channel.publish_nowait(data, name=name)
-        future.add_done_callback(lambda done: self._acknowledged(done.result(), data))
-        self._latest = future
-        self.written += 1
-        if self._loop.time() - self._told_s > NEWS_EVERY_S:
-            self.tell_progress()
-
-    def _acknowledged(self, ack: Ack, data: Data) -> None:
-        self.duplicates += ack.duplicate
-        self.tally.add(ack.offset, data_bytes(data))
-
-    async def settled(self) -> None:
-        """Everything that was written is on the broker's disk."""
-        if self._latest is not None:
-            await self._latest
-
-    def tell_progress(self) -> None:
-        self._told_s = self._loop.time()
-        tell("progress", written=self.written, acknowledged=self.tally.records, file=self.file)
-
-
 class Agent:
-    def __init__(self, report: Report, folder: Path, end_s: float) -> None:
+    """Works until `end_s`, or until somebody cancels the run."""
+
+    def __init__(self, report: Report, notes: Notes, folder: Path, end_s: float, cancellation: Cancellation) -> None:
         self._report = report
+        self._notes = notes
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._end_s = end_s
-        self._files = 0
-        self._lines = 0
-        self._longest: tuple[int, str] = (0, "nothing")
+        self._cancellation = cancellation
 
-    async def work(self, files: list[Path]) -> None:
-        """Goes over everything, and over it again, until the time is up."""
-        for path in cycle(files):
-            if self._loop.time() >= self._end_s:
-                break
-            await self._study(path)
-        await self._say(f"\n\n# In short\n\n{self._files} files, {self._lines} lines, longest {self._longest[1]}.\n")
+    async def work(self, files: list[Path], left: Left | None, unfinished: MessageWriter | None) -> None:
+        """Goes over everything, and over it again, until the time is up; first, over what was left."""
+        while self._goes_on(left):
+            await self._study(files[self._notes.files % len(files)], left, unfinished)
+            left = unfinished = None
+        if not self._cancellation.is_set():
+            message = unfinished or self._report.open(SUMMARY)
+            await self._finish(message, self._notes.summary()[len(str(message.content)) :])
 
-    async def _study(self, path: Path) -> None:
+    def _goes_on(self, left: Left | None) -> bool:
+        if self._cancellation.is_set() or (left is not None and left.name == SUMMARY):
+            return False
+        return left is not None or self._loop.time() < self._end_s
+
+    async def _study(self, path: Path, left: Left | None, unfinished: MessageWriter | None) -> None:
         source = await asyncio.to_thread(path.read_text, "utf-8", "replace")
         title = self._report.file = str(path.relative_to(self._folder))
-        await self._report.write("file", f"\n\n## {title}\n\n")
-        facts = {tool: await self._call(tool, title, source) for tool in TOOLS}
-        self._remember(title, facts)
-        for sentence in sentences(facts):
-            await self._say(sentence)
+        heading = f"## {title}\n\n"
+        if unfinished is None:
+            message, said = self._report.open(SECTION, title), heading
+            await self._report.append(message, heading)
+        else:
+            message, said = unfinished, str(unfinished.content)
+        facts = left.facts if left is not None else {}
+        for tool in TOOLS:
+            if tool not in facts:
+                facts[tool] = await self._call(tool, title, source)
+        text = heading + "".join(sentences(facts))
+        await self._finish(message, text[len(said) :])
+        self._notes.remember(title, facts)
 
     async def _call(self, tool: str, title: str, source: str) -> Facts:
         """In a thread: a long parse must not keep the connection's heartbeats waiting."""
         await self._report.write("tool_call", {"tool": tool, "file": title})
         facts = await asyncio.to_thread(use, tool, source)
-        await self._report.write("tool_result", {"tool": tool, **facts})
+        await self._report.write(TOOL_RESULT, {"tool": tool, **facts})
         return facts
 
-    def _remember(self, title: str, facts: dict[str, Facts]) -> None:
-        self._files += 1
-        self._lines += int(facts["outline"].get("lines", 0))
-        longest = facts["longest_function"]
-        self._longest = max(self._longest, (int(longest.get("lines", 0)), f"{longest.get('name')} in {title}"))
-
-    async def _say(self, text: str) -> None:
-        for token in re.findall(r"\s*\S+\s*", text):
-            await self._report.write("token", token)
+    async def _finish(self, message: MessageWriter, rest: str) -> None:
+        """The rest, token by token; then the message is closed."""
+        for token in re.findall(r"\s*\S+\s*", rest):
+            if self._cancellation.is_set():
+                self._report.cancel(message, self._cancellation.text)
+                break
+            await self._report.append(message, token)
             await asyncio.sleep(1 / TOKENS_PER_SECOND)
+        else:
+            self._report.complete(message)
+        await asyncio.sleep(1 / TOKENS_PER_SECOND)
 
 
 def sentences(facts: dict[str, Facts]) -> Iterator[str]:
@@ -134,25 +106,79 @@ def sentences(facts: dict[str, Facts]) -> Iterator[str]:
     if "error" in outline:
         yield f"This file cannot be parsed: {outline['error']}. "
         return
-    yield f"It has {outline['lines']} lines, {outline['functions']} functions and {outline['classes']} classes. "
+    lines, functions, classes = (_count(outline[name], name) for name in ("lines", "functions", "classes"))
+    yield f"It has {lines}, {functions} and {classes}. "
     if longest.get("name"):
-        yield f"The longest function is {longest['name']} with {longest['lines']} lines. "
-    yield f"Of {coverage['definitions']} definitions {coverage['percent']} percent say what they are for. "
+        yield f"The longest function is {longest['name']} with {_count(longest['lines'], 'lines')}. "
+    definitions = _count(coverage["definitions"], "definitions")
+    yield f"{coverage['percent']} percent of its {definitions} say what they are for. "
+
+
+def _count(count: int | str, things: str) -> str:
+    return f"{count} {_ONE[things] if count == 1 else things}"
+
+
+# --- what an agent has to know before it works ------------------------------------------------------------
+
+
+async def recall(channel: Channel) -> Past:
+    past = Past()
+    async for record in channel.history(raw=True):
+        past.see(record)
+    return past
+
+
+async def take_up(channel: Channel, lease: Lease) -> tuple[Past, MessageWriter | None]:
+    """What is done, and the writer of what is not. Nobody else writes any more: the lease is ours."""
+    past = await recall(channel)
+    if past.left is None:
+        return past, None
+    unfinished = await channel.adopt(past.left.id, lease=lease)
+    return await recall(channel), unfinished
+
+
+@asynccontextmanager
+async def the_run(control: Channel) -> AsyncIterator[Cancellation]:
+    """The run is a message: open while agents work on it, whichever they are, and whoever cancels it, cancels them."""
+    async with control.inbox(cursor="agent") as inbox:
+        run = await _run_message(control)
+        with inbox.cancelled(run) as cancellation:
+            yield cancellation
+        if cancellation.is_set():
+            await run.cancel(cancellation.text)
+        else:
+            await run.complete()
+
+
+async def _run_message(control: Channel) -> MessageWriter:
+    async for record in control.history(raw=True):
+        if record.name == RUN:
+            return await control.adopt(record.offset)
+    run = control.message(name=RUN, data=TASK)
+    await run.flush()
+    return run
 
 
 async def perform(url: str, seconds: float, seed: int) -> None:
     folder = Path(sysconfig.get_path("stdlib"))
     files = library_files(folder, seed)
-
     report = Report()
-    client = outlast.connect(url, client_id="agent", on_state=report.on_state, backoff_cap_ms=BACKOFF_CAP_MS)
+    client = outlast.connect(
+        url, client_id="agent", timeout=None, on_state=report.on_state, backoff_cap_ms=BACKOFF_CAP_MS
+    )
     async with client:
-        report.begin(client.channel(CHANNEL))
-        end_s = asyncio.get_running_loop().time() + seconds
-        await Agent(report, folder, end_s).work(files)
-        await report.write(END, "")
-        await report.settled()
-    tell("end", duplicates=report.duplicates, **report.tally.account()._asdict())
+        channel, control = client.channel(CHANNEL), client.channel(CONTROL)
+        async with the_run(control) as cancellation, channel.lease("writer", take_over=True) as lease:
+            past, unfinished = await take_up(channel, lease)
+            report.begin(lease, past.tally)
+            end_s = asyncio.get_running_loop().time() + seconds
+            if not past.is_written:
+                await Agent(report, past.notes, folder, end_s, cancellation).work(files, past.left, unfinished)
+            await report.settled()
+            if not past.is_ended:
+                await report.write(END, "")
+                await report.settled()
+            tell("end", duplicates=report.duplicates, **report.tally.account()._asdict())
 
 
 if __name__ == "__main__":

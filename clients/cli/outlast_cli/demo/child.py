@@ -51,8 +51,9 @@ class Child:
 
     async def finished(self) -> None:
         """Returns when the process has ended by itself and all that it said was heard."""
-        if self._listening is not None:
+        if self._process is not None and self._listening is not None:
             await asyncio.shield(self._listening)
+            await self._process.wait()
 
     async def kill(self) -> None:
         """SIGKILL, and returns when the process is gone and all that it said was heard."""

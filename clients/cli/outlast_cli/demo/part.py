@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 CHANNEL = "demo:report"
+# What people say to the agent. In a channel of its own, so that the report's records are those that its agents wrote.
+CONTROL = "demo:control"
 END = "end"
 # The demo is short: nobody stays away for the ten seconds that are right in earnest.
 BACKOFF_CAP_MS = 1_000

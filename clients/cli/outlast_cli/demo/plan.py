@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 Deed = Literal["cut", "stop", "kill"]
 BROKER = "broker"
+AGENT = "agent"
+PAGE = "page"
 VIEWERS = ("viewer A", "viewer B")
 # Everything can be broken, so each of these happens at least once, however short the demo.
 _DEEDS: tuple[tuple[Deed, str], ...] = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from .tally import Account
+from .tally import Account, Tally
 
 DIGEST_SHOWN = 16
 
@@ -15,14 +15,30 @@ class Check(NamedTuple):
     holds: bool
 
 
-def prove(agent: Account | None, readers: Mapping[str, Account | None]) -> list[Check]:
+class Promise:
+    """What the broker had acknowledged to an agent that was killed: is it still how the channel begins?"""
+
+    def __init__(self, records: int, sha256: str) -> None:
+        self._records = records
+        self._sha256 = sha256
+        self.is_kept = records == 0
+
+    def see(self, tally: Tally) -> None:
+        """With every record of the channel, in order."""
+        if tally.records == self._records:
+            self.is_kept = tally.account().sha256 == self._sha256
+
+
+def prove(
+    agent: Account | None, readers: Mapping[str, Account | None], promises: Sequence[Promise] = ()
+) -> list[Check]:
     """`agent` counts what the broker acknowledged. None stands for a party that never finished."""
     parties = {"agent": agent, **readers}
     known = {name: account for name, account in parties.items() if account is not None}
     missing = [name for name in parties if name not in known]
     finished = f"everybody finished{': not ' + ', '.join(missing) if missing else ''}"
     acknowledged = agent.records if agent else 0
-    return [
+    checks = [
         Check(finished, not missing),
         Check("the broker acknowledged records", acknowledged > 0),
         Check(
@@ -32,10 +48,24 @@ def prove(agent: Account | None, readers: Mapping[str, Account | None]) -> list[
         Check("no repeats", not any(row.repeats for row in known.values())),
         Check("all checksums are equal", len({row.sha256 for row in known.values()}) == 1),
     ]
+    if promises:
+        claim = "what agents that were killed had been promised is there, unchanged"
+        checks.append(Check(claim, all(promise.is_kept for promise in promises)))
+    return checks
 
 
 def holds(checks: list[Check]) -> bool:
     return all(check.holds for check in checks)
+
+
+def verdict(agent: Account | None, readers: Mapping[str, Account | None], checks: list[Check]) -> dict[str, Any]:
+    """The same for the page."""
+    parties = {"agent, acknowledged": agent, **readers}
+    return {
+        "holds": holds(checks),
+        "checks": [check._asdict() for check in checks],
+        "rows": [{"name": name, **row._asdict()} for name, row in parties.items() if row is not None],
+    }
 
 
 def proof_table(agent: Account | None, readers: Mapping[str, Account | None]) -> list[str]:

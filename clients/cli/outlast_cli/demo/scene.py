@@ -25,6 +25,7 @@ class AgentView:
     written: int = 0
     acknowledged: int = 0
     file: str = ""
+    kills: int = 0
 
 
 @dataclass(slots=True)
@@ -37,11 +38,19 @@ class ViewerView:
 
 
 @dataclass(slots=True)
+class PageView:
+    """`state` is that of the line that all tabs share."""
+
+    state: str = "up"
+
+
+@dataclass(slots=True)
 class Scene:
     seconds: float
     broker: BrokerView = field(default_factory=BrokerView)
     agent: AgentView = field(default_factory=AgentView)
     viewers: dict[str, ViewerView] = field(default_factory=dict)
+    page: PageView = field(default_factory=PageView)
 
 
 def panel(scene: Scene, elapsed_s: float, width: int) -> list[tuple[str, str | None]]:

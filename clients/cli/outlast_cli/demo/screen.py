@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from typing import NamedTuple
 
 import click
 
@@ -15,13 +16,24 @@ FRAME_S = 0.1
 PLAIN_EVERY_S = 5.0
 
 
+class Said(NamedTuple):
+    """A line of the log."""
+
+    at_s: float
+    text: str
+    colour: str | None
+
+
 class Screen:
+    """`said` is the log so far."""
+
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._is_live = is_terminal()
         self._loop = asyncio.get_running_loop()
         self._started_s = self._loop.time()
         self._panel_lines = 0
+        self.said: list[Said] = []
 
     def start_clock(self) -> None:
         self._started_s = self._loop.time()
@@ -32,6 +44,10 @@ class Screen:
 
     def say(self, text: str, colour: str | None = None) -> None:
         """One line of the log, with the time."""
+        self.said.append(Said(self.elapsed_s, text, colour))
+        self._print_at(text, colour)
+
+    def _print_at(self, text: str, colour: str | None = None) -> None:
         self.print(f"{paint(f'{self.elapsed_s:6.1f} s', dim=True)}  {paint(text, colour)}")
 
     def print(self, text: str = "") -> None:
@@ -49,7 +65,7 @@ class Screen:
                 self._erase()
                 self._draw()
             else:
-                self.say(plain_line(self._scene))
+                self._print_at(plain_line(self._scene))
             await asyncio.sleep(FRAME_S if self._is_live else PLAIN_EVERY_S)
 
     def clear(self) -> None:

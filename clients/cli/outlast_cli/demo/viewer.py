@@ -82,7 +82,7 @@ class Viewer:
                 return
 
     def _show(self, record: Record) -> None:
-        if record.name == "token":
+        if record.operation is not None:
             self._tail = (self._tail + str(record.data))[-TAIL_LETTERS:]
         if came := self._catchup.see(record.time_ms, record.name == END):
             tell("back", **came._asdict())
