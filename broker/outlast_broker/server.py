@@ -237,6 +237,7 @@ class Server:
         self._watch_descriptors(now_ms)
         self._watch_clock(clock.now_ms(), now_ms)
         self._watch_disk()
+        self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
         self._revisiting.tick()
@@ -281,6 +282,10 @@ class Server:
             self._descriptors_said_ms = now_ms
             logger.error("descriptors_used_up", limit=descriptors.limit())
 
+    def _watch_certificate(self) -> None:
+        if self.tls is not None:
+            self._engine.certificate_expires_ms = self.tls.expires_ms
+
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
@@ -315,7 +320,7 @@ class Server:
         if self._engine.rules.bounded:
             self._revisiting.begin()
         self._reloading.add(self._prepare_config)
-        self._reloading.add(lambda config: self._engine.authority.prepare())
+        self._reloading.add(lambda config: self._engine.authority.prepare(config.auth))
         if self.tls is not None:
             tls = self.tls
             self._reloading.add(lambda config: tls.prepare())
