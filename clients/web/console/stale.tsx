@@ -1,17 +1,15 @@
 /** How old what is shown is, said where it matters. */
 
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { signal } from "@preact/signals";
 import { showAgo } from "./format.js";
-import { isOpen, lostAtMs, lostReason } from "./session.js";
+import { askToken, isOpen, lostAtMs, lostReason } from "./session.js";
+
+// One clock for all, which ticks as long as the page is there.
+const now = signal(Date.now());
+setInterval(() => (now.value = Date.now()), 1_000);
 
 /** "3 s ago", which goes on by itself. */
 export function Ago({ atMs }: { atMs: number }) {
-  const now = useSignal(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => (now.value = Date.now()), 1_000);
-    return () => clearInterval(timer);
-  }, []);
   return <>{showAgo(atMs, Math.max(now.value, atMs))}</>;
 }
 
@@ -19,13 +17,18 @@ export function Ago({ atMs }: { atMs: number }) {
 export function Banner() {
   if (isOpen.value) return null;
   if (!lostAtMs.value)
-    return <p class="banner" role="status">Connecting to the broker … {lostReason.value && <span class="muted">{lostReason.value}</span>}</p>;
+    return <p class="banner" role="status">Connecting to the broker … <Why /></p>;
   return (
     <p class="banner" role="alert">
       <strong>No connection.</strong> What is shown is as it was <Ago atMs={lostAtMs.value} />; trying again.{" "}
-      <span class="muted">{lostReason.value}</span>
+      <Why />
     </p>
   );
+}
+
+function Why() {
+  if (!lostReason.value) return null;
+  return <><span class="muted">{lostReason.value}</span> <button type="button" class="small" onClick={askToken}>Another token …</button></>;
 }
 
 /** There while something cannot be looked at. */
