@@ -238,6 +238,7 @@ class Server:
             self._engine.log.drop_dead_readers()
         self._revisiting.tick()
         self._engine.tick(clock.now_ms())
+        self._tell_of_jumps()
         self._engine.outbox.flush()
         self._say_how_things_are()
 
@@ -278,6 +279,11 @@ class Server:
             self._descriptors_said_ms = now_ms
             logger.error("descriptors_used_up", limit=descriptors.limit())
 
+    def _tell_of_jumps(self) -> None:
+        for jumped_ms in self._engine.jumps.noticed():
+            self._engine.counters.clock_jumps += 1
+            logger.error("clock_jumped", by_ms=jumped_ms)
+
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
@@ -307,6 +313,8 @@ class Server:
     def _bound(self) -> None:
         """Puts the limits of the configuration in force, as far as there are descriptors for them."""
         limits = fitting(self._config.limits, descriptors.limit())
+        if limits.connections < self._config.limits.connections:
+            logger.warning("descriptors_few", limit=descriptors.limit(), connections=limits.connections)
         self._engine.admission.limits = limits
         self._engine.debts.bound(limits.outgoing_bytes, self._config.reader_buffer_bytes)
         self.lobby.arrivals_max = limits.arrivals

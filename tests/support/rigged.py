@@ -3,6 +3,7 @@
 KNOBS is a folder; what lies in it when the process starts is rigged, and the files are read again at every use:
 
     free_bytes       what the data folder says is free
+    read_only        the disk takes nothing
     clock_shift_ms   how far the broker's clock is off
     tick_ms          how often the broker looks after things
     die              "before N" or "after N": SIGKILL around the Nth commit that has records in it
@@ -14,6 +15,7 @@ KNOBS is a folder; what lies in it when the process starts is rigged, and the fi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -21,6 +23,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from outlast_broker import clock, server
 from outlast_broker.config import Config
@@ -35,6 +38,8 @@ _COMMIT = LmdbLog.commit
 def rig(knobs: Path, data: Path) -> None:
     if (knobs / "free_bytes").exists():
         setattr(DataFolder, "free_bytes", lambda self: _number(knobs / "free_bytes"))  # noqa: B010
+    if (knobs / "read_only").exists():
+        setattr(DataFolder, "_acquire", _refuse_to_write)  # noqa: B010
     if (knobs / "clock_shift_ms").exists():
         real_ms = clock.now_ms
         clock.now_ms = lambda: real_ms() + _number(knobs / "clock_shift_ms")
@@ -45,6 +50,10 @@ def rig(knobs: Path, data: Path) -> None:
         _die_around_commit(when, int(count))
     if (knobs / "disk").exists():
         _Disk(data / "data.mdb", *(knobs / "disk").read_text().split()).wait_for_signal()
+
+
+def _refuse_to_write(folder: DataFolder, file: Path) -> NoReturn:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 
 
 def _number(file: Path) -> int:
