@@ -95,7 +95,7 @@ class ClientConnection:
         self.client = b""
         self.identity = NOBODY
         # By channel number, of those that are open here: what may be done to them. Empty where everybody may all.
-        self.rights: dict[int, int] = {}
+        self.rights = _NO_RIGHTS
         self._handlers = GUARDED_HANDLERS
         # What came with the socket, for a HELLO that brings none itself.
         self.token: str | None = None
@@ -261,7 +261,11 @@ class ClientConnection:
     # --- time and endings ---------------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
-        """Heartbeats, and the end of those who never say HELLO (PROTOCOL.md 3.2, 3.4)."""
+        """Heartbeats; the end of those who never say HELLO, or do not take the last word (PROTOCOL.md 3.2, 3.4)."""
+        if self._protocol.state is State.CLOSED:
+            if now_ms - self._sent_ms >= LAST_WORD_MS:
+                self.abort()
+            return
         if not self._heartbeat_ms:
             # Nothing is sent before WELCOME, so this is the time since the socket opened.
             if now_ms - self._sent_ms >= self.engine.config.hello_timeout_ms:
@@ -292,6 +296,7 @@ class ClientConnection:
         if identity is EVERYBODY:
             self._handlers = HANDLERS
         else:
+            self.rights = {}
             self.engine.authority.entered(self)
         self._heartbeat_ms = welcome.heartbeat_ms
         self.send(self._protocol.send(welcome))
@@ -490,6 +495,10 @@ class ClientConnection:
         self.engine.feeder.read(finished, read, self.engine.log, *args)
 
 
+# Shared by all who need none: an idle connection is to cost little.
+_NO_RIGHTS: dict[int, int] = {}
+# How long the socket of one who was hung up on may take to send the reason.
+LAST_WORD_MS = 5_000
 _CLOGGED, _HELD, _POSTPONED, _PACED = 1, 2, 4, 8
 _PUBLISHING = (f.Publish, f.Ephemeral)
 # Each may take a frame of memory, and a request for it takes next to none.

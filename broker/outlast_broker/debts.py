@@ -40,13 +40,17 @@ class Debts(Generic[C]):
         self._adapt()
 
     @property
+    def all_bytes(self) -> int:
+        return self.total + self.others
+
+    @property
     def is_over(self) -> bool:
-        return 0 < self._bytes_max < self.total + self.others
+        return 0 < self._bytes_max < self.all_bytes
 
     @property
     def over_bytes(self) -> int:
         """How much less must wait for the bound to be met with room to spare."""
-        return self.total + self.others - int(self._bytes_max * RELIEVED)
+        return self.all_bytes - int(self._bytes_max * RELIEVED)
 
     def owe(self, connection: C, size: int, now_ms: int) -> None:
         """So much waits for a socket that is full."""
@@ -74,6 +78,6 @@ class Debts(Generic[C]):
         return chosen
 
     def _adapt(self) -> None:
-        short = 0 < self._bytes_max < 2 * (self.total + self.others)
+        short = 0 < self._bytes_max < 2 * self.all_bytes
         most = self._connection_bytes_max
         self.connection_bytes_max = min(most, SHORT_BYTES) if short else most

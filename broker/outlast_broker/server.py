@@ -234,6 +234,7 @@ class Server:
         self._relieve(now_ms)
         self._watch_descriptors(now_ms)
         self._watch_disk()
+        self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
         self._revisiting.tick()
@@ -284,6 +285,10 @@ class Server:
             self._engine.counters.clock_jumps += 1
             logger.error("clock_jumped", by_ms=jumped_ms)
 
+    def _watch_certificate(self) -> None:
+        if self.tls is not None:
+            self._engine.certificate_expires_ms = self.tls.expires_ms
+
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
@@ -305,7 +310,7 @@ class Server:
         if self._engine.rules.bounded:
             self._revisiting.begin()
         self._reloading.add(self._prepare_config)
-        self._reloading.add(lambda config: self._engine.authority.prepare())
+        self._reloading.add(lambda config: self._engine.authority.prepare(config.auth))
         if self.tls is not None:
             tls = self.tls
             self._reloading.add(lambda config: tls.prepare())
@@ -347,6 +352,7 @@ class Server:
             reloaded = self._reloading.reload()
         except ReloadRefused as refusal:
             self._reload_refused = str(refusal)
+            self._engine.counters.reloads_refused += 1
             logger.error("reload_refused", error=str(refusal))
         else:
             self._reload_refused = ""

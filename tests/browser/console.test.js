@@ -2,7 +2,10 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { Broker } from "../../clients/js/test/broker.js";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Broker, outlast } from "../../clients/js/test/broker.js";
 import { connect } from "../../clients/js/dist/index.js";
 import { NAMES, openConsole } from "./console.js";
 import { closeBrowser, newPerson } from "./person.js";
@@ -163,6 +166,31 @@ test("colours follow the system, or what somebody chose, also the next time", as
   await page.reload();
   await page.locator(':root[data-theme="light"]').waitFor();
   assert.equal(await ground(), light);
+});
+
+test("a broker that wants a token is given one, for this tab alone", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "outlast-keys-"));
+  const keys = join(folder, "keys.toml");
+  const token = outlast("key", "add", keys, "operator", "--grant", "*=all");
+  const guarded = await new Broker().start("--auth-keys", keys);
+  const page = await openConsole(person, guarded, "connections");
+  await page.fill("input[type=password]", "outlast_operator_wrong");
+  await page.keyboard.press("Enter");
+  await page.locator(".failure", { hasText: "does not take this token" }).waitFor();
+  await page.fill("input[type=password]", token);
+  await page.keyboard.press("Enter");
+  await page.locator(".connections .client", { hasText: "operatorthis page" }).waitFor();
+  await page.reload();
+  await page.locator(".connections .client", { hasText: "operator" }).waitFor();
+  assert.deepEqual(await page.evaluate(() => [Object.keys(localStorage), document.cookie]), [["outlast.theme"], ""]);
+  const other = await openConsole(person, guarded, "connections");
+  await other.locator("input[type=password]").waitFor();
+  await page.click("text=Leave");
+  await page.locator("input[type=password]").waitFor();
+  await page.reload();
+  await page.locator("input[type=password]").waitFor();
+  await guarded.stop();
+  rmSync(folder, { recursive: true });
 });
 
 test("there is room for it on a phone", async ({ name }) => {

@@ -244,8 +244,8 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """For what aiohttp itself refuses: a head that is no head, or too long."""
-        logger.info("refused", error=str(exc))
+        """For what aiohttp itself refuses: a head that is no head, or too long. What it says may hold a token."""
+        logger.info("refused", error=type(exc).__name__)
         text = (message or "this is no HTTP request").strip().splitlines()[0][:200]
         response = problem_response(Problem(status, "bad_request" if status < 500 else "internal", text))
         response.force_close()

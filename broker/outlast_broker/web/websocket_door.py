@@ -54,7 +54,7 @@ class WebSocketDoor(asyncio.Protocol):
         bound_buffers(self._transport)
         self._connection = ClientConnection(self._engine, self, clock.steady_ms(), self._peer)
         self._connection.came_by("websocket", address_of(self._transport))
-        self._connection.token = self._token
+        self._connection.token, self._token = self._token, None
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:

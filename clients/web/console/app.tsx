@@ -8,7 +8,7 @@ import { Dialog } from "./dialog.js";
 import { KEYS, useKeys } from "./keyboard.js";
 import { Overview } from "./overview.js";
 import { go, route, routeText, VIEWS } from "./route.js";
-import { forgetToken, hasToken, linkState, tokenAsked } from "./session.js";
+import { askToken, hasToken, linkState, tokenAsked } from "./session.js";
 import { Banner } from "./stale.js";
 import { theme, turnTheme } from "./theme.js";
 import { TokenForm } from "./token.js";
@@ -40,7 +40,7 @@ export function App() {
         </nav>
         <span class="signs">
           <span class={`link ${isAsked ? "waiting" : linkState.value}`} role="status"><i class="dot" /> <span>{isAsked ? "Token needed" : WORDS[linkState.value]}</span></span>
-          {hasToken() && !isAsked && <button type="button" class="quiet" onClick={forgetToken}>Leave</button>}
+          {hasToken.value && !isAsked && <button type="button" class="quiet" onClick={askToken}>Leave</button>}
           <button type="button" class="quiet sign" onClick={turnTheme} title={`Colours: ${theme.value} (t)`} aria-label={`Colours: ${theme.value}`}>{SIGNS[theme.value]}</button>
           <button type="button" class="quiet sign" onClick={() => (isHelpShown.value = true)} title="Keys (?)" aria-label="Keys">?</button>
         </span>

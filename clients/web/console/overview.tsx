@@ -18,6 +18,7 @@ const showBytesRate = (bytes: number): string => `${showBytes(bytes)}/s`;
 
 export function Overview() {
   const { status, error } = pulse.value;
+  if (!status && error) return <main class="page"><h1>Overview</h1><Failure error={error} /></main>;
   const of = (key: string) => figure(status, key);
   const refusing = String(status?.["refusing"] ?? "");
   return (

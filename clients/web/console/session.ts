@@ -1,12 +1,11 @@
 /** The one connection of this page to its broker, and what is known of it. */
 
 import { computed, signal } from "@preact/signals";
-import { type Client, connect, type LinkState, OutlastError } from "outlast";
+import { type Client, connect, type LinkState, Unauthorized } from "outlast";
 
 const TOKEN = "outlast.token";
 // People look at this page: they should not wait long once the broker is back.
 const BACKOFF_CAP_MS = 3_000;
-const NEED_TOKEN = ["unauthorized", "token_expired"];
 
 export const client = signal<Client | null>(null);
 export const linkState = signal<LinkState>("connecting");
@@ -16,6 +15,7 @@ export const lostReason = signal("");
 export const lostAtMs = signal(0);
 /** What to say to somebody who has to give a token; null: nobody has to. */
 export const tokenAsked = signal<string | null>(null);
+export const hasToken = signal(false);
 export const isOpen = computed(() => linkState.value === "open");
 
 /** With the token that this tab was given last, if any. It is kept for the tab alone, and goes with it. */
@@ -23,18 +23,25 @@ export function begin(): Promise<void> {
   return enter(sessionStorage.getItem(TOKEN));
 }
 
-export function forgetToken(): Promise<void> {
+/** Ends the connection and asks for a token, as for another person, or where the one that was good has ended. */
+export async function askToken(): Promise<void> {
   sessionStorage.removeItem(TOKEN);
-  return enter(null);
+  hasToken.value = false;
+  await leave();
+  tokenAsked.value = "";
 }
 
-export const hasToken = (): boolean => sessionStorage.getItem(TOKEN) !== null;
-
-export async function enter(token: string | null): Promise<void> {
+async function leave(): Promise<void> {
   const earlier = client.value;
   client.value = null;
-  tokenAsked.value = null;
   await earlier?.close();
+  lostAtMs.value = 0;
+  lostReason.value = "";
+}
+
+export async function enter(token: string | null): Promise<void> {
+  tokenAsked.value = null;
+  await leave();
   try {
     // A token may say itself whose it is.
     const who = token === null ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` } : { token };
@@ -45,7 +52,9 @@ export async function enter(token: string | null): Promise<void> {
       backoffCapMs: BACKOFF_CAP_MS,
       onState: changed,
     });
-    if (token !== null) sessionStorage.setItem(TOKEN, token);
+    if (token === null) return;
+    sessionStorage.setItem(TOKEN, token);
+    hasToken.value = true;
   } catch (error) {
     refused(error, token !== null);
   }
@@ -59,9 +68,7 @@ function changed(state: LinkState, reason: string): void {
 }
 
 function refused(error: unknown, hadToken: boolean): void {
-  const cause = error instanceof OutlastError && error.cause instanceof OutlastError ? error.cause : error;
-  const code = cause instanceof OutlastError ? cause.code : "";
-  if (NEED_TOKEN.includes(code)) tokenAsked.value = hadToken ? `The broker refuses this token: ${(cause as Error).message}` : "";
+  if (error instanceof Unauthorized) tokenAsked.value = hadToken ? `The broker does not take this token: ${error.message}` : "";
   else lostReason.value = messageOf(error);
 }
 

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { showAgo } from "./format.js";
-import { isOpen, lostAtMs, lostReason } from "./session.js";
+import { askToken, isOpen, lostAtMs, lostReason } from "./session.js";
 
 /** "3 s ago", which goes on by itself. */
 export function Ago({ atMs }: { atMs: number }) {
@@ -19,13 +19,18 @@ export function Ago({ atMs }: { atMs: number }) {
 export function Banner() {
   if (isOpen.value) return null;
   if (!lostAtMs.value)
-    return <p class="banner" role="status">Connecting to the broker … {lostReason.value && <span class="muted">{lostReason.value}</span>}</p>;
+    return <p class="banner" role="status">Connecting to the broker … <Why /></p>;
   return (
     <p class="banner" role="alert">
       <strong>No connection.</strong> What is shown is as it was <Ago atMs={lostAtMs.value} />; trying again.{" "}
-      <span class="muted">{lostReason.value}</span>
+      <Why />
     </p>
   );
+}
+
+function Why() {
+  if (!lostReason.value) return null;
+  return <><span class="muted">{lostReason.value}</span> <button type="button" class="small" onClick={askToken}>Another token …</button></>;
 }
 
 /** There while something cannot be looked at. */
