@@ -6,8 +6,8 @@ wrong can be set right meanwhile, and nothing is lost by it.
 
 from __future__ import annotations
 
-# Less is what clocks are adjusted by, and what a busy process does not notice.
-JUMP_MS = 5_000
+# What keeps clocks right moves them by less than this in a second.
+JUMP_MS = 2_000
 HOLD_MS = 600_000
 
 

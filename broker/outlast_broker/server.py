@@ -283,7 +283,7 @@ class Server:
     def _tell_of_jumps(self) -> None:
         for jumped_ms in self._engine.jumps.noticed():
             self._engine.counters.clock_jumps += 1
-            logger.error("clock_jumped", by_ms=jumped_ms)
+            logger.warning("clock_jumped", by_ms=jumped_ms)
 
     def _watch_certificate(self) -> None:
         if self.tls is not None:
@@ -293,15 +293,22 @@ class Server:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
             return
-        free = self._engine.disk_free_bytes = self._folder.free_bytes()
-        full = free < self._config.disk_reserve_bytes
-        if full and self._engine.refusal is None:
-            text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
-            logger.error("read_only", free_bytes=free, reserve_bytes=self._config.disk_reserve_bytes)
-            self._engine.refusal = ProtocolError(ErrorCode.READ_ONLY, text, retry_after_ms=READ_ONLY_RETRY_MS)
-        elif not full and self._engine.refusal is not None and self._engine.refusal.code is ErrorCode.READ_ONLY:
+        free, engine = self._folder.free_bytes(), self._engine
+        engine.disk_free_bytes = free
+        why = self._why_read_only(self._folder, free)
+        if why and engine.refusal is None:
+            logger.error("read_only", reason=why)
+            engine.refusal = ProtocolError(ErrorCode.READ_ONLY, why, retry_after_ms=READ_ONLY_RETRY_MS)
+        elif not why and engine.refusal is not None and engine.refusal.code is ErrorCode.READ_ONLY:
             logger.warning("writable", free_bytes=free)
-            self._engine.refusal = None
+            engine.refusal = None
+
+    def _why_read_only(self, folder: DataFolder, free: int) -> str:
+        if folder.is_read_only():
+            return "the disk is mounted read-only: see what the kernel says of it"
+        if free < self._config.disk_reserve_bytes:
+            return f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
+        return ""
 
     # --- reloading ----------------------------------------------------------------------------------------
 

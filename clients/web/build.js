@@ -38,7 +38,7 @@ async function built({ folder, path }) {
     bundle: true,
     format: "esm",
     platform: "browser",
-    target: ["es2022", "chrome110", "firefox115", "safari16.4"],
+    target: ["es2022", "chrome123", "firefox120", "safari17.5"],
     minify: true,
     charset: "utf8",
     legalComments: "none",

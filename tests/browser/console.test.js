@@ -66,7 +66,7 @@ test("a channel is seen live: messages that grow, records, state, who is there, 
   await sees(page, ".item.record .data", ['{"tool":"search"}']);
   await sees(page, ".item.record .tag", ["tool_call"]);
   await channel.state.set("mode", "draft");
-  await sees(page, "aside details:nth-of-type(1) .pair", ["modev6"]);
+  await sees(page, "aside details:nth-of-type(1) .pair", ["mode draftv6"]);
   await channel.presence.enter({ device: "phone" });
   await sees(page, "aside details:nth-of-type(2) .data", ['{"device":"phone"}']);
   const records = channel.subscribe({ cursor: "reader" });

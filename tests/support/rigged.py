@@ -3,7 +3,8 @@
 KNOBS is a folder; what lies in it when the process starts is rigged, and the files are read again at every use:
 
     free_bytes       what the data folder says is free
-    read_only        the disk takes nothing
+    read_only          the disk takes nothing
+    mounted_read_only  1 if the data folder's disk says that it is
     clock_shift_ms   how far the broker's clock is off
     tick_ms          how often the broker looks after things
     die              "before N" or "after N": SIGKILL around the Nth commit that has records in it
@@ -40,6 +41,8 @@ def rig(knobs: Path, data: Path) -> None:
         setattr(DataFolder, "free_bytes", lambda self: _number(knobs / "free_bytes"))  # noqa: B010
     if (knobs / "read_only").exists():
         setattr(DataFolder, "_acquire", _refuse_to_write)  # noqa: B010
+    if (knobs / "mounted_read_only").exists():
+        setattr(DataFolder, "is_read_only", lambda self: bool(_number(knobs / "mounted_read_only")))  # noqa: B010
     if (knobs / "clock_shift_ms").exists():
         real_ms = clock.now_ms
         clock.now_ms = lambda: real_ms() + _number(knobs / "clock_shift_ms")

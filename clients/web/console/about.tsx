@@ -1,6 +1,6 @@
 /** What a channel is: its state, who is there, who has read how far, who may write, what it keeps. */
 
-import type { ChannelInfo, ClaimSummary, Client, Cursor, LeaseInfo } from "outlast";
+import type { ChannelInfo, ClaimSummary, Client, Cursor, Data, LeaseInfo } from "outlast";
 import type { ComponentChildren } from "preact";
 import type { Follower } from "./follow.js";
 import { showBytes, showCount, showDuration } from "./format.js";
@@ -11,6 +11,7 @@ import { Value } from "./value.js";
 
 const EVERY_MS = 2_000;
 const SHOWN = 200;
+const BRIEF = 60;
 
 interface Rights {
   readonly leases: readonly LeaseInfo[];
@@ -95,12 +96,20 @@ function State({ follower }: { follower: Follower }) {
     <Part title="State" count={entries.length} error="" empty="empty">
       {entries.map(([key, { value, version, clientId, timeMs }]) => (
         <li key={key} title={`by ${clientId}, ${new Date(timeMs).toLocaleString()}`}>
-          <div class="pair"><code>{key}</code><span class="faint">v{showCount(version)}</span></div>
-          <Value data={value} />
+          <div class="pair">
+            <span><code>{key}</code> {isBrief(value) && <Value data={value} brief />}</span>
+            <span class="faint">v{showCount(version)}</span>
+          </div>
+          {!isBrief(value) && <Value data={value} />}
         </li>
       ))}
     </Part>
   );
+}
+
+/** It fits beside its key. */
+function isBrief(value: Data): boolean {
+  return value === null || (typeof value === "string" ? value.length <= BRIEF && !value.includes("\n") : typeof value !== "object");
 }
 
 function Members({ follower }: { follower: Follower }) {

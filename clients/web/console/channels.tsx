@@ -10,7 +10,9 @@ import { orderText, readOrder } from "./sorting.js";
 import { Ago, Failure } from "./stale.js";
 import { type Column, Table } from "./table.js";
 
-export const COLUMNS: readonly Column<Row>[] = [
+const EVERY_MS = 2_000;
+
+const COLUMNS: readonly Column<Row>[] = [
   { id: "name", title: "Channel", cell: ({ name }) => name,
     show: ({ name }) => <a href={channelLink(name)} tabIndex={-1} title={name}>{name}</a> },
   { id: "rate", title: "Records/s", isNumber: true, cell: ({ rate }) => rate,
@@ -39,7 +41,7 @@ function countText(count: number, more: boolean, isWhole: boolean): string {
 export function Channels() {
   const { prefix, sort } = route.value;
   const search = useRef<HTMLInputElement>(null);
-  useEffect(() => watchDirectory(prefix), [prefix]);
+  useEffect(() => watchDirectory(prefix, EVERY_MS), [prefix]);
   useKeys((key) => {
     if (key === "/") search.current!.select();
     else if (key === "Escape" && prefix) reshape({ prefix: "" });

@@ -5,7 +5,6 @@ import type { ChannelSummary, Client } from "outlast";
 import { poll } from "./polling.js";
 import { Rates } from "./rates.js";
 
-const EVERY_MS = 2_000;
 // More than this nobody reads, and a browser should not hold: a longer prefix shows the rest.
 export const CHANNELS_MAX = 20_000;
 const SHOWN_MEANWHILE = 1_000;
@@ -29,11 +28,11 @@ export const directory = signal<Directory>({ prefix: "", rows: [], more: false, 
 const rates = new Rates();
 
 /** Looks at the channels that begin with `prefix`. Returns what ends it. */
-export function watchDirectory(prefix: string): () => void {
+export function watchDirectory(prefix: string, everyMs: number): () => void {
   const { rows } = directory.peek();
   // What is known of them already is shown at once.
   directory.value = { ...directory.peek(), prefix, rows: rows.filter(({ name }) => name.startsWith(prefix)), more: false, atMs: 0 };
-  return poll(EVERY_MS, (client, signal) => list(client, prefix, signal), (said) => {
+  return poll(everyMs, (client, signal) => list(client, prefix, signal), (said) => {
     if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
     else {
       const { value: { found, more }, atMs } = said;

@@ -10,6 +10,8 @@ import { channelLink, routeText } from "./route.js";
 import { Failure } from "./stale.js";
 
 const BUSIEST = 8;
+// All channels are looked at for it: too much to do often for those who only pass by.
+const BUSIEST_EVERY_MS = 10_000;
 // Publishing stops before the disk is full; an operator should hear of it before that.
 const DISK_LOW_BYTES = 1 << 30;
 
@@ -70,7 +72,7 @@ function Sum({ term, title, isLate, children }: { term: string; title?: string; 
 
 /** Where most is published now. */
 function Busiest() {
-  useEffect(() => watchDirectory(""), []);
+  useEffect(() => watchDirectory("", BUSIEST_EVERY_MS), []);
   const busy = directory.value.rows.filter(({ rate }) => rate).sort((a, b) => b.rate! - a.rate!).slice(0, BUSIEST);
   const most = busy[0]?.rate ?? 1;
   return (

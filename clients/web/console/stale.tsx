@@ -1,17 +1,15 @@
 /** How old what is shown is, said where it matters. */
 
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { signal } from "@preact/signals";
 import { showAgo } from "./format.js";
 import { askToken, isOpen, lostAtMs, lostReason } from "./session.js";
 
+// One clock for all, which ticks as long as the page is there.
+const now = signal(Date.now());
+setInterval(() => (now.value = Date.now()), 1_000);
+
 /** "3 s ago", which goes on by itself. */
 export function Ago({ atMs }: { atMs: number }) {
-  const now = useSignal(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => (now.value = Date.now()), 1_000);
-    return () => clearInterval(timer);
-  }, []);
   return <>{showAgo(atMs, Math.max(now.value, atMs))}</>;
 }
 
