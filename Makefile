@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 JS_READY := clients/js/node_modules/.installed-lock.json clients/web/node_modules/.installed-lock.json
+PROMTOOL := $(BIN)/promtool
 BROWSER_READY := tests/browser/node_modules/.installed-lock.json
 
 .PHONY: help setup demo test check style pages bench packages try-packages lock clean
@@ -25,10 +26,14 @@ $(BROWSER_READY): tests/browser/package-lock.json scripts/setup_browser.sh scrip
 	@sh scripts/setup_browser.sh
 	@touch $@
 
+$(PROMTOOL): scripts/setup_promtool.sh | $(READY)
+	@sh scripts/setup_promtool.sh $(BIN)
+	@touch -h $@
+
 demo: $(READY)   ## watch an agent's work survive cut connections and a killed broker
 	@$(BIN)/outlast demo
 
-test: check $(JS_READY) $(BROWSER_READY)  ## check, then run every test
+test: check $(JS_READY) $(BROWSER_READY) $(PROMTOOL)  ## check, then run every test
 	$(BIN)/python -X dev -W error -m pytest $(PYTEST)
 
 check: $(READY)  ## ruff, mypy --strict and the house rules

@@ -12,6 +12,7 @@ from outlast_protocol.limits import CHANNELS_MAX
 
 from .address import parse_address
 from .auth.settings import AuthSettings
+from .limits import Limits
 from .option import inlined, option
 from .retention import Retention
 from .rules import Rule
@@ -39,6 +40,7 @@ class Config:
         "may be several.", name="allow_origin", check=check_origin, live=True,
     )  # fmt: skip
     tls: TlsFiles = field(default_factory=TlsFiles)
+    limits: Limits = field(default_factory=Limits)
     auth: AuthSettings = field(default_factory=AuthSettings)
     insecure_no_auth: bool = option(False, "Lets it listen where other machines can reach it.")
     reader_buffer_bytes: int = option(

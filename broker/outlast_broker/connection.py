@@ -26,8 +26,10 @@ from . import (
     status,
     subscribing,
 )
+from .admission import RETRY_MS, Peer
 from .attendance import Attendance, Watcher
 from .auth.identity import EVERYBODY, NOBODY, Identity
+from .bucket import Meter, Rates
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
@@ -56,9 +58,9 @@ class Wire(Protocol):
     def write_eof(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
 
 
 class ClientConnection:
@@ -68,12 +70,13 @@ class ClientConnection:
         "_closed", "_finished", "_handlers", "_heartbeat_ms", "_holds", "_out", "_out_bytes", "_postponed",
         "_protocol", "_received_ms", "_sent_ms", "_wire", "address", "agent", "awaits", "behind", "channels", "client",
         "clogged", "door", "engine", "heard_ms", "heard_us", "id", "identity", "lagging", "members", "pages_asked",
-        "producer", "rights", "serving", "since_ms", "subscriptions", "token", "watches",
+        "peer", "producer", "rights", "serving", "since_ms", "subscriptions", "token", "watches",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, wire: Wire, now_ms: int) -> None:
+    def __init__(self, engine: Engine, wire: Wire, now_ms: int, peer: Peer | None = None) -> None:
         self.engine = engine
         self._wire = wire
+        self.peer = peer
         self._protocol = Connection(Role.BROKER)
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -92,7 +95,7 @@ class ClientConnection:
         self.client = b""
         self.identity = NOBODY
         # By channel number, of those that are open here: what may be done to them. Empty where everybody may all.
-        self.rights: dict[int, int] = {}
+        self.rights = _NO_RIGHTS
         self._handlers = GUARDED_HANDLERS
         # What came with the socket, for a HELLO that brings none itself.
         self.token: str | None = None
@@ -130,8 +133,20 @@ class ClientConnection:
         self.heard_ms = clock.now_ms()
         self.engine.counters.bytes_in += len(data)
         frames = self._protocol.receive(data)
+        if self.peer is not None and self.peer.meters:
+            self._pace(self.peer.meters, frames, len(data))
         self._handle(self._postponed + frames if self._postponed else frames)
         self.engine.outbox.flush()
+
+    def _pace(self, meters: Sequence[Meter], frames: Sequence[f.Frame | f.Malformed], size: int) -> None:
+        """Reads no further for as long as what came is beyond what may come: the socket fills, and its writer waits."""
+        publishes = sum(type(frame) in _PUBLISHING for frame in frames)
+        came = Rates(len(frames), size, publishes)
+        wait_ms = max(meter.take(came, self._received_ms) for meter in meters)
+        if wait_ms and not self._holds & _PACED:
+            self.engine.counters.paced += 1
+            self._pause(_PACED)
+            self.engine.loop.call_later(wait_ms / 1000, self._resume, _PACED)
 
     def _handle(self, frames: Sequence[f.Frame | f.Malformed]) -> None:
         """Handles frames until there is more to answer than one client may ask for at a time."""
@@ -167,12 +182,12 @@ class ClientConnection:
             self.engine.outbox.waiting.append(self)
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._out_bytes > self.engine.config.reader_buffer_bytes:
+        if self._out_bytes > self.engine.debts.connection_bytes_max:
             self.clogged = True
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes more would go out with what waits, and neither socket nor disk is behind."""
-        bounded = self._out_bytes + size <= self.engine.config.reader_buffer_bytes
+        bounded = self._out_bytes + size <= self.engine.debts.connection_bytes_max
         return bounded and not self.clogged and not self._holds
 
     @property
@@ -195,9 +210,11 @@ class ClientConnection:
         """The socket is full: the readers fall behind, and requests wait until answers can go out."""
         self.clogged = True
         self._pause(_CLOGGED)
+        self.engine.debts.owe(self, self.waiting_bytes, self._sent_ms)
 
     def unclog(self) -> None:
         self.clogged = False
+        self.engine.debts.settled(self)
         self._resume(_CLOGGED)
         self.go_on()
         attendance.drained(self)
@@ -227,6 +244,7 @@ class ClientConnection:
         """The socket is gone; everything that was accepted stays accepted."""
         self._closed = True
         self.engine.crowd.leave(self.id, self.door)
+        self.engine.debts.settled(self)
         self._postponed = []
         self._protocol.close()
         for subscription in list(self.subscriptions.values()):
@@ -243,12 +261,18 @@ class ClientConnection:
     # --- time and endings ---------------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
-        """Heartbeats, and the end of those who never say HELLO (PROTOCOL.md 3.2, 3.4)."""
+        """Heartbeats; the end of those who never say HELLO, or do not take the last word (PROTOCOL.md 3.2, 3.4)."""
+        if self._protocol.state is State.CLOSED:
+            if now_ms - self._sent_ms >= LAST_WORD_MS:
+                self.abort()
+            return
         if not self._heartbeat_ms:
             # Nothing is sent before WELCOME, so this is the time since the socket opened.
             if now_ms - self._sent_ms >= self.engine.config.hello_timeout_ms:
                 self.fail(ProtocolError(ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
             return
+        if self._holds:
+            self._received_ms = now_ms  # it may have said something; nobody has looked
         todo = beat(now_ms, self._sent_ms, self._received_ms, self._heartbeat_ms)
         if todo is Beat.DEAD:
             self.fail(ProtocolError(ErrorCode.HEARTBEAT_TIMEOUT, "nothing was heard of the client"))
@@ -272,6 +296,7 @@ class ClientConnection:
         if identity is EVERYBODY:
             self._handlers = HANDLERS
         else:
+            self.rights = {}
             self.engine.authority.entered(self)
         self._heartbeat_ms = welcome.heartbeat_ms
         self.send(self._protocol.send(welcome))
@@ -312,6 +337,16 @@ class ClientConnection:
     def abort(self) -> None:
         if not self._closed:
             self._wire.abort()
+
+    def cut_off(self, owed: int) -> None:
+        """To make room in memory. What waits for its socket goes, too, so it can hardly be told."""
+        self.log.warning("cut_off", waiting_bytes=self.waiting_bytes, all_waiting_bytes=owed)
+        text = f"{owed} bytes wait for sockets that do not take them"
+        detail: dict[str, int | str] = {"limit": "outgoing_bytes", "retry_after_ms": RETRY_MS}
+        self.send(f.encode(f.Error(0, ErrorCode.OVERLOADED, text, detail)))
+        self.engine.outbox.flush()
+        self.abort()
+        self.engine.debts.settled(self)
 
     def ended(self, channel: Channel) -> None:
         """A subscription has ended from the broker's side; the number of a dead channel is dead too."""
@@ -460,7 +495,12 @@ class ClientConnection:
         self.engine.feeder.read(finished, read, self.engine.log, *args)
 
 
-_CLOGGED, _HELD, _POSTPONED = 1, 2, 4
+# Shared by all who need none: an idle connection is to cost little.
+_NO_RIGHTS: dict[int, int] = {}
+# How long the socket of one who was hung up on may take to send the reason.
+LAST_WORD_MS = 5_000
+_CLOGGED, _HELD, _POSTPONED, _PACED = 1, 2, 4, 8
+_PUBLISHING = (f.Publish, f.Ephemeral)
 # Each may take a frame of memory, and a request for it takes next to none.
 PAGES_ASKED_MAX = 4
 

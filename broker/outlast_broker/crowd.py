@@ -44,11 +44,6 @@ class Crowd:
         """Subscriptions that are not live."""
         return self.subscriptions - self.live
 
-    @property
-    def waiting_bytes(self) -> int:
-        """What waits for sockets that are full."""
-        return sum(connection.waiting_bytes for connection in self._present.values() if connection.clogged)
-
     def page(self, after: int, count: int) -> Iterable[ClientConnection]:
         """Those who came after the one with the id `after`."""
         later = (connection for number, connection in self._present.items() if number > after)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from . import clock
+from .admission import Peer
 from .connection import ClientConnection
 from .engine import Engine
 
@@ -24,22 +25,24 @@ _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 class NativeDoor(asyncio.Protocol):
     """One socket. `entered` and `left` tell the server who is there."""
 
-    __slots__ = ("_connection", "_engine", "_entered", "_left")
+    __slots__ = ("_connection", "_engine", "_entered", "_left", "_peer")
 
     def __init__(
         self,
         engine: Engine,
+        peer: Peer,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
     ) -> None:
         self._engine = engine
+        self._peer = peer
         self._entered = entered
         self._left = left
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)
         bound_buffers(transport)
-        self._connection = ClientConnection(self._engine, transport, clock.steady_ms())
+        self._connection = ClientConnection(self._engine, transport, clock.steady_ms(), self._peer)
         address = address_of(transport)
         self._connection.came_by("tcp" if address else "unix", address)
         self._entered(self._connection)
@@ -55,6 +58,7 @@ class NativeDoor(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.closed()
+        self._peer.leave()
         self._left(self._connection)
 
 

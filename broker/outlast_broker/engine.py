@@ -19,6 +19,7 @@ from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, de
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, logs, retention
+from .admission import Admission
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
@@ -28,6 +29,7 @@ from .counters import Counters
 from .crowd import Crowd
 from .cursor import Cursors
 from .damage import Damaged
+from .debts import Debts
 from .feeder import Feeder
 from .fold import still
 from .folding import Folding
@@ -81,10 +83,13 @@ class Engine:
         self.log = log
         self.rules = Rules(config.retention, config.rules)
         self.counters = Counters()
+        self.admission = Admission(config.limits, self.counters)
+        self.debts: Debts[ClientConnection] = Debts(config.limits.outgoing_bytes, config.reader_buffer_bytes)
         self.measures = Measures()
         self.crowd = Crowd()
         # What the server saw when it last looked.
         self.disk_free_bytes = 0
+        self.certificate_expires_ms = 0
         self.outbox = Outbox()
         self.hub = Hub(log)
         self.feeder = Feeder(log, loop, self.outbox, self.counters)
@@ -458,24 +463,14 @@ class Engine:
         following = self._hand_over() if self._waking else None
         deliveries = self.counters.deliveries
         self._release(group)
-        self._measure(group, outcome, commit_us, ended_us, self.counters.deliveries - deliveries)
+        deliveries = self.counters.deliveries - deliveries
+        self.measures.committed(group, commit_us, outcome.sync_us, clock.steady_us(), ended_us, deliveries)
         self.settling.released(outcome.journal_newest, clock.now_ms())
         self._release(following)
         self._tell_idle()
         self._resume_held()
         self.compacting.committed(outcome)
         self._tidy()
-
-    def _measure(self, group: Group, outcome: Outcome, commit_us: int, ended_us: int, deliveries: int) -> None:
-        """What of this is each publish's own is only when it came: all the rest of a commit is common to its group."""
-        measures, now_us = self.measures, clock.steady_us()
-        measures.commit_us.observe(commit_us)
-        measures.sync_us.observe(outcome.sync_us)
-        if group.records:
-            measures.commit_records.observe(group.records)
-        if deliveries:
-            measures.delivery_us.observe(now_us - ended_us, deliveries)
-        measures.publish_us.observe_since(now_us, group.heard_us, [len(words) >> 1 for words in group.acks.values()])
 
     def _release(self, group: Group | None) -> None:
         """Now it is durable: tell the readers, then the publishers, each connection in one write."""
@@ -576,6 +571,7 @@ class Engine:
         if self.group.trims or self.settling.ripe(now_ms):
             self.wake()
         self.folding.tick(now_ms)
+        self.authority.tick(now_ms)
         self.hub.evict(self._needed)
 
     def _needed(self, channel: Channel) -> bool:

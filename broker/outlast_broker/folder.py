@@ -46,6 +46,8 @@ class DataFolder:
         return free_bytes(self.path)
 
     def release(self) -> None:
+        """What was left by itself has no name in it: see `left_behind`."""
+        self._lock.truncate(0)
         self._lock.close()
 
 
@@ -71,6 +73,14 @@ def _lock(lock: IO[str]) -> bool:
         else:
             return True
     return False
+
+
+def left_behind(path: Path) -> str | None:
+    """The process that had the folder last, if it ended without letting it go."""
+    try:
+        return (path / LOCK_FILE).read_text().strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def holder(path: Path) -> str | None:

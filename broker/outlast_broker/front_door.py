@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from http import HTTPStatus
+from typing import cast
 
-from outlast_protocol import ErrorCode
-from outlast_protocol.frames import Error, encode
+from outlast_protocol import ErrorCode, ProtocolError
+from outlast_protocol.frames import Error, Hello, encode
+from outlast_protocol.limits import HELLO_BYTES_MAX
 
 from . import clock, logs
+from .admission import Admission, Peer, counted_as
+from .door import end_writing
+from .lobby import Lobby
+from .web.problem import PROBLEM_TYPE, of_error
 
 logger = logs.logger("outlast.connection")
 
-Door = Callable[[], asyncio.Protocol]
+Door = Callable[[Peer], asyncio.Protocol]
 
 # The head of a first request comes as a whole, and in time, before anybody works for it. What is longer is handed on
 # to be refused.
@@ -45,67 +51,97 @@ def plain_answer(status: str, text: str) -> bytes:
     return f"{head}\r\n\r\n{text}\n".encode()
 
 
+def may_be_hello(came: bytes) -> bool:
+    """Whether more must come to know: a HELLO that is not whole yet. What cannot be one its door refuses."""
+    length = int.from_bytes(came[:4], "little")
+    begun = len(came) < 4 or (len(came) < length <= HELLO_BYTES_MAX)
+    return begun and came[4:5] in (b"", _HELLO_TYPE)
+
+
+def _problem_answer(error: ProtocolError) -> bytes:
+    problem = of_error(error)
+    body = problem.encoded()
+    headers = {"Content-Type": PROBLEM_TYPE, "Content-Length": str(len(body)), "Connection": "close"} | problem.headers
+    lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}", *map(": ".join, headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_HELLO_TYPE = encode(Hello([1]))[4:5]
 _TOO_SLOW = plain_answer("408 Request Timeout", "the request's head came too slow")
-
-
-class Arrival(Protocol):
-    """A socket of which nobody knows yet what it wants."""
-
-    def tick(self, now_ms: int) -> None:
-        """Sends it away if it has had its time."""
-
-    def close(self) -> None:
-        """Nobody waits for it any longer."""
+_NO_HELLO = encode(Error(0, ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
 
 
 class FrontDoor(asyncio.Protocol):
-    """One socket of which nobody knows yet what it speaks; it is in `arrivals` until somebody does."""
+    """One socket of which nobody knows yet what it speaks; it is in the lobby until somebody does."""
 
-    __slots__ = ("_arrivals", "_arrived_ms", "_came", "_native", "_transport", "_web", "timeout_ms")
+    __slots__ = ("_admission", "_arrived_ms", "_came", "_lobby", "_native", "_over", "_transport", "_web", "timeout_ms")
 
-    def __init__(self, native: Door, web: Door, arrivals: set[Arrival], timeout_ms: int) -> None:
+    def __init__(self, native: Door, web: Door, lobby: Lobby, admission: Admission, timeout_ms: int) -> None:
         self._native = native
         self._web = web
-        self._arrivals = arrivals
-        self.timeout_ms = timeout_ms
+        self._lobby = lobby
+        self._admission = admission
         self._came = b""
+        self._over = False
+        self.timeout_ms = timeout_ms
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._arrived_ms = clock.steady_ms()
-        self._arrivals.add(self)
+        self._lobby.enter(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
         came = self._came = self._came + data if self._came else data
         if is_tls(came):
             logger.info("refused", error="TLS on an address that does not speak it")
             self._transport.write(_TLS_REFUSAL)
             self.close()
-        elif not came[:2].isalpha():
-            if not may_be_tls(came):
-                self._hand_over(self._native)
-        elif _HEAD_END in came or len(came) > HEAD_BYTES_MAX:
-            self._hand_over(self._web)
+        elif self._is_http:
+            if _HEAD_END in came or len(came) > HEAD_BYTES_MAX:
+                self._hand_over(self._web)
+        elif not may_be_hello(came):
+            self._hand_over(self._native)
+
+    @property
+    def _is_http(self) -> bool:
+        return self._came[:2].isalpha()
 
     def _hand_over(self, door: Door) -> None:
-        self._arrivals.discard(self)
+        try:
+            peer = self._admission.enter(counted_as(self._transport.get_extra_info("peername")), clock.steady_ms())
+        except ProtocolError as error:
+            self.turn_away(error)
+            return
+        self._lobby.leave(self)
         came, self._came = self._came, b""
-        protocol = door()
+        protocol = door(peer)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(came)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._arrivals.discard(self)
+        self._lobby.leave(self)
 
     def tick(self, now_ms: int) -> None:
         """Sends those away who do not say what they want (PROTOCOL.md 3.2)."""
         if now_ms - self._arrived_ms >= self.timeout_ms:
-            slow = _TOO_SLOW if self._came else encode(Error(0, ErrorCode.HELLO_TIMEOUT, "no HELLO came"))
-            self._transport.write(slow)
+            if not self._over:
+                self._transport.write(_TOO_SLOW if self._is_http else _NO_HELLO)
             self.close()
+
+    def turn_away(self, error: ProtocolError) -> None:
+        """Says why, in the words of who came, and waits for it to close: what it still writes is not read."""
+        logger.info("turned_away", error=error.name, limit=error.detail["limit"])
+        self._over = True
+        if self._is_http:
+            self._transport.write(_problem_answer(error))
+        else:
+            self._transport.write(encode(Error(0, error.code, error.message, error.detail)))
+        end_writing(self._transport)
 
     def close(self) -> None:
         """Nobody waits here any longer."""
-        self._arrivals.discard(self)
+        self._lobby.leave(self)
         self._transport.close()

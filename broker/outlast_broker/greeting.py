@@ -27,8 +27,11 @@ def hello(connection: ClientConnection, frame: f.Hello) -> None:
     now_ms = clock.now_ms()
     try:
         producer = _checked(frame)
-        identity = connection.engine.authority.identify(frame.token or connection.token, now_ms)
+        token, connection.token = frame.token or connection.token, None
+        identity = connection.engine.authority.identify(token, now_ms)
         client_id = _client_id(identity, frame.client_id)
+        if connection.peer is not None:
+            connection.engine.admission.greet(connection.peer, client_id.encode(), clock.steady_ms())
     except ProtocolError as error:
         connection.fail(error)
         return

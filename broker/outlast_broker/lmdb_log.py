@@ -63,6 +63,7 @@ from .log import (
     Stats,
     Work,
 )
+from .reader_table import ReaderTable
 from .retention import ChunkFacts
 
 P = ParamSpec("P")
@@ -101,23 +102,16 @@ class _Gate:
         self._condition = threading.Condition()
         self._readers = 0
         self._closed = False
-        self._since_us: dict[int, int] = {}
 
     def enter(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: not self._closed)
             self._readers += 1
-            self._since_us[threading.get_ident()] = clock.steady_us()
 
     def leave(self) -> None:
         with self._condition:
             self._readers -= 1
-            del self._since_us[threading.get_ident()]
             self._condition.notify_all()
-
-    def oldest_us(self, now_us: int) -> int:
-        """How long the reader that came first has been there."""
-        return now_us - min(self._since_us.copy().values(), default=now_us)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -137,6 +131,7 @@ class LmdbLog:
     def __init__(self, folder: Path, map_bytes: int) -> None:
         self._folder = folder
         self._gate = _Gate()
+        self._readers = ReaderTable()
         # Held by a commit, and by what may not come in between two.
         self._writing = threading.Lock()
         # The entries that were written since a copy began, while one is made.
@@ -565,9 +560,9 @@ class LmdbLog:
         return numbers
 
     def stats(self) -> Stats:
-        reader_age_us = self._gate.oldest_us(clock.steady_us())
         with self._reading("store") as txn:
             stats = [txn.stat(database) for database in self._databases.values()]
+            reader_age_us = self._readers.oldest_us(self._env.readers(), clock.steady_us())
             info = self._env.info()
         page_bytes = stats[0]["psize"]
         sizes = [page_bytes * (stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]) for stat in stats]

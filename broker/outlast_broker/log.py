@@ -108,7 +108,7 @@ class Outcome(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """The store as an operator sees it, in bytes and counts. `reader_age_us`: since when the oldest read goes on."""
+    """The store as an operator sees it, in bytes and counts. `reader_age_us`: how long the oldest read goes on."""
 
     channels: int
     used_bytes: int

@@ -22,9 +22,9 @@ REDACTED = "(redacted)"
 # A JSON Web Token; what an Authorization header or a query brings; a static key, but for its name.
 _SECRETS = (
     (re.compile(r"\bey[\w-]{6,}\.[\w-]{6,}\.[\w-]*"), REDACTED),
-    (re.compile(r"(?i)\b(bearer\s+)[^\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(bearer[\s.]+)[^\s\"',]+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)((?:access_token|token|secret|password)=)[^&\s\"']+"), rf"\1{REDACTED}"),
-    (re.compile(r"(outlast_[A-Za-z0-9]+_)[\w-]{8,}"), rf"\1{REDACTED}"),
+    (re.compile(r"(outlast_[a-z0-9-]+_)[\w-]{20,}"), rf"\1{REDACTED}"),
 )
 # Under these names text is a secret whatever it looks like. A lease's token is a number, and none.
 _NAMES = re.compile(r"(?i)(^|_)(token|secret|password|authorization|credentials?)$")

@@ -57,7 +57,11 @@ def _connected(engine: Engine) -> Iterator[Family]:
     yield gauges("outlast_connections", "Who is connected, by door.", "door", crowd.by_door.items())
     yield gauge("outlast_subscriptions", "Subscriptions there are.", crowd.subscriptions)
     yield gauge("outlast_subscriptions_behind", "Subscriptions that are not live.", crowd.behind)
-    yield gauge("outlast_waiting_bytes", "What waits for sockets that are full.", crowd.waiting_bytes)
+    expires_ms = engine.certificate_expires_ms
+    if expires_ms:
+        text = "When the certificate for TLS ends, in Unix time."
+        yield gauge("outlast_certificate_expires_seconds", text, expires_ms / 1_000)
+    yield gauge("outlast_waiting_bytes", "What waits for sockets that are full.", engine.debts.all_bytes)
     yield gauge("outlast_backlog_bytes", "Accepted, and not on disk.", engine.backlog_bytes)
 
 
@@ -71,7 +75,7 @@ def _store(engine: Engine) -> Iterator[Family]:
     yield gauge("outlast_store_map_bytes", "Address space of the store; it doubles when it is full.", store.map_bytes)
     yield gauge("outlast_journal_bytes", "What of the pages the journal takes.", store.journal_bytes)
     age_s = store.reader_age_us / MICROSECONDS_PER_SECOND
-    yield gauge("outlast_reader_age_seconds", "How long the oldest read of the store goes on.", age_s)
+    yield gauge("outlast_reader_age_seconds", "How long the oldest read of the store goes on, a backup's too.", age_s)
     if engine.config.data is not None:
         yield gauge("outlast_disk_free_bytes", "Free disk under the store.", engine.disk_free_bytes)
         reserve = engine.config.disk_reserve_bytes

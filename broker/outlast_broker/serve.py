@@ -14,6 +14,7 @@ from .address import Address
 from .auth.authority import BadKeys
 from .config import Config
 from .damage import Damaged
+from .descriptors import raise_limit
 from .folder import FolderInUse
 from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
@@ -38,6 +39,7 @@ def serve(
     `load` reads the configuration anew when it is to be reloaded.
     """
     logs.configure(config.log_level, sys.stderr)
+    raise_limit()
     try:
         supervisor = Supervisor(os.environ, os.getpid())
         if supervisor.sockets:

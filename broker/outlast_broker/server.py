@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock, logs
+from . import clock, descriptors, logs
 from .address import Address, TcpAddress, UnixAddress, parse_address
+from .admission import Peer
 from .config import Config
 from .connection import ClientConnection
 from .counters import Counters
@@ -24,9 +25,11 @@ from .damage import Damaged
 from .door import NativeDoor
 from .engine import Engine
 from .folder import DataFolder
-from .front_door import Arrival, FrontDoor
+from .front_door import FrontDoor
 from .lag import Lag
+from .limits import fitting
 from .lmdb_log import LmdbLog
+from .lobby import Lobby
 from .log import Log
 from .memory_log import MemoryLog
 from .reloading import Reloading, ReloadRefused
@@ -47,6 +50,7 @@ HEARTBEAT_TICKS = 2
 FULL_COLLECTION_TICKS = 600
 DEAD_READERS_TICKS = 30
 READ_ONLY_RETRY_MS = 5_000
+DESCRIPTORS_SAY_MS = 60_000
 BACKLOG = 4_096
 STDERR = 2
 
@@ -72,10 +76,11 @@ class Server:
         self._reloading = Reloading(config, load or (lambda: config))
         self._addresses = [address for address, _ in self._supervisor.sockets] or [*map(parse_address, config.listen)]
         self._connections: set[ClientConnection] = set()
-        self._arrivals: set[Arrival] = set()
+        self.lobby = Lobby(config.limits.arrivals, self._crowded_out)
         self._servers: list[asyncio.Server] = []
         self._socket_files: list[str] = []
         self._ticks = 0
+        self._descriptors_said_ms = -DESCRIPTORS_SAY_MS
         self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
@@ -110,6 +115,16 @@ class Server:
     def counters(self) -> Counters:
         return self._engine.counters
 
+    @property
+    def connected(self) -> int:
+        """Sockets that are through the lobby."""
+        return self._engine.admission.connections
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What sockets that are full have not taken yet."""
+        return self._engine.debts.total + self._engine.debts.others
+
     def stop(self) -> None:
         """Begins a graceful stop; more calls change nothing."""
         if not self._stopping:
@@ -126,6 +141,7 @@ class Server:
         loop = asyncio.get_running_loop()
         started_ms = clock.steady_ms()
         self._engine = Engine(self._config, self._open_log(), loop, self._fail)
+        self._bound()
         self._site = Site(self._engine, self._connections.add, self._connections.discard)
         records = self._engine.recover()
         self._engine.compacting.pay()
@@ -184,17 +200,21 @@ class Server:
 
     def _door(self) -> FrontDoor:
         assert self._site is not None, "the store is opened before anybody is let in"
-        return FrontDoor(self._native_door, self._site.door, self._arrivals, self._config.hello_timeout_ms)
+        admission = self._engine.admission
+        return FrontDoor(self._native_door, self._site.door, self.lobby, admission, self._config.hello_timeout_ms)
 
     def _tls_door(self) -> TlsDoor:
         assert self.tls is not None, "an address with TLS has a certificate"
-        return TlsDoor(self.tls, self._door, self._arrivals, self._config.handshake_timeout_ms, self._tls_failed)
+        return TlsDoor(self.tls, self._door, self.lobby, self._config.handshake_timeout_ms, self._tls_failed)
+
+    def _crowded_out(self) -> None:
+        self._engine.counters.crowded_out += 1
 
     def _tls_failed(self) -> None:
         self._engine.counters.handshakes_failed += 1
 
-    def _native_door(self) -> NativeDoor:
-        return NativeDoor(self._engine, self._connections.add, self._connections.discard)
+    def _native_door(self, peer: Peer) -> NativeDoor:
+        return NativeDoor(self._engine, peer, self._connections.add, self._connections.discard)
 
     # --- once a second ------------------------------------------------------------------------------------
 
@@ -208,9 +228,13 @@ class Server:
         for connection in list(self._connections):
             if id(connection) // 64 % HEARTBEAT_TICKS == self._ticks % HEARTBEAT_TICKS:
                 connection.tick(now_ms)
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.tick(now_ms)
+        self._engine.admission.tick(now_ms)
+        self._relieve(now_ms)
+        self._watch_descriptors(now_ms)
         self._watch_disk()
+        self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
         self._revisiting.tick()
@@ -233,6 +257,32 @@ class Server:
             self._supervisor.tell("WATCHDOG=1")
             asyncio.get_running_loop().call_later(self._supervisor.watchdog_ms / 2_000, self._feed_watchdog)
 
+    def _relieve(self, now_ms: int) -> None:
+        """More waits for sockets that do not take it than memory is for: those to whom most is owed have to go."""
+        assert self._site is not None
+        debts, site = self._engine.debts, self._site
+        debts.others = site.waiting_bytes
+        for connection in debts:
+            debts.owe(connection, connection.waiting_bytes, now_ms)
+        for connection in debts.biggest(now_ms) if debts.is_over else ():
+            self._engine.counters.overloaded += 1
+            connection.cut_off(debts.total)
+        if debts.is_over and debts.others:
+            self._engine.counters.overloaded += site.abort_biggest(debts.over_bytes)
+
+    def _watch_descriptors(self, now_ms: int) -> None:
+        """The connections that are allowed leave some; but others may take them, and then the kernel lets nobody in."""
+        if not descriptors.are_used_up():
+            return
+        self._engine.counters.descriptors_short += 1
+        if now_ms - self._descriptors_said_ms >= DESCRIPTORS_SAY_MS:
+            self._descriptors_said_ms = now_ms
+            logger.error("descriptors_used_up", limit=descriptors.limit())
+
+    def _watch_certificate(self) -> None:
+        if self.tls is not None:
+            self._engine.certificate_expires_ms = self.tls.expires_ms
+
     def _watch_disk(self) -> None:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
@@ -254,15 +304,23 @@ class Server:
         if self._engine.rules.bounded:
             self._revisiting.begin()
         self._reloading.add(self._prepare_config)
-        self._reloading.add(lambda config: self._engine.authority.prepare())
+        self._reloading.add(lambda config: self._engine.authority.prepare(config.auth))
         if self.tls is not None:
             tls = self.tls
             self._reloading.add(lambda config: tls.prepare())
+
+    def _bound(self) -> None:
+        """Puts the limits of the configuration in force, as far as there are descriptors for them."""
+        limits = fitting(self._config.limits, descriptors.limit())
+        self._engine.admission.limits = limits
+        self._engine.debts.bound(limits.outgoing_bytes, self._config.reader_buffer_bytes)
+        self.lobby.arrivals_max = limits.arrivals
 
     def _prepare_config(self, config: Config) -> Callable[[], str]:
         def adopt() -> str:
             ruled = (config.retention, config.rules) != (self._config.retention, self._config.rules)
             self._config = self._engine.config = config
+            self._bound()
             if ruled:
                 self._engine.rules = Rules(config.retention, config.rules)
                 self._revisiting.begin()
@@ -341,7 +399,7 @@ class Server:
 
     def _close_others(self) -> None:
         """Those who never said what they want, and HTTP."""
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.close()
         if self._site is not None:
             self._site.leave()
@@ -362,7 +420,7 @@ class Server:
         gc.enable()
         for server in self._servers:
             server.close()
-        for arrival in list(self._arrivals):
+        for arrival in self.lobby:
             arrival.close()
         self._abort_all()
         for path in self._socket_files:

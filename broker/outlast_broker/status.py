@@ -43,7 +43,7 @@ def status_of(engine: Engine) -> dict[str, Any]:
         "subscriptions_behind": crowd.behind,
         **{name: getattr(engine.counters, name) for name in COUNTS},
         "backlog_bytes": engine.backlog_bytes,
-        "waiting_bytes": crowd.waiting_bytes,
+        "waiting_bytes": engine.debts.all_bytes,
         "commit_p50_us": measures.commit_us.recent(0.5),
         "commit_p99_us": measures.commit_us.recent(0.99),
         "publish_p50_us": measures.publish_us.recent(0.5),

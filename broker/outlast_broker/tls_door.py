@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from outlast_protocol import ErrorCode
+from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.frames import Error, encode
 
 from . import clock, logs
 from .door import end_writing
-from .front_door import Arrival, FrontDoor, is_tls, may_be_tls, plain_answer
+from .front_door import FrontDoor, is_tls, may_be_tls, plain_answer
+from .lobby import Lobby
 from .tls import Tls
 
 logger = logs.logger("outlast.tls")
@@ -27,10 +28,10 @@ _NOT_HTTPS = plain_answer("400 Bad Request", f"{_PLAIN}: ask for https:// here")
 
 
 class TlsDoor(asyncio.Protocol):
-    """One socket until its handshake is done, in `arrivals` until then. `failed` is told of each that never is."""
+    """One socket until its handshake is done, in the lobby until then. `failed` is told of each that never is."""
 
     __slots__ = (
-        "_arrivals",
+        "_lobby",
         "_arrived_ms",
         "_came",
         "_failed",
@@ -42,12 +43,12 @@ class TlsDoor(asyncio.Protocol):
     )
 
     def __init__(
-        self, tls: Tls, front: Callable[[], FrontDoor], arrivals: set[Arrival], timeout_ms: int,
+        self, tls: Tls, front: Callable[[], FrontDoor], lobby: Lobby, timeout_ms: int,
         failed: Callable[[], None],
     ) -> None:  # fmt: skip
         self._tls = tls
         self._front = front
-        self._arrivals = arrivals
+        self._lobby = lobby
         self._failed = failed
         self._came = b""
         self._shaking: asyncio.Task[None] | None = None
@@ -56,10 +57,12 @@ class TlsDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._arrived_ms = clock.steady_ms()
-        self._arrivals.add(self)
+        self._lobby.enter(self)
 
     def data_received(self, data: bytes) -> None:
         came = self._came = self._came + data
+        if self._shaking is not None:
+            return  # TLS is being put in place, and gets what has come until then
         if is_tls(came):
             self._shaking = asyncio.get_running_loop().create_task(self._shake())
         elif not may_be_tls(came):
@@ -88,10 +91,10 @@ class TlsDoor(asyncio.Protocol):
         else:
             early.give_way(transport, self._front())
         finally:
-            self._arrivals.discard(self)
+            self._lobby.leave(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._arrivals.discard(self)
+        self._lobby.leave(self)
 
     def tick(self, now_ms: int) -> None:
         """Ends silence; a handshake that takes too long the loop ends itself."""
@@ -99,8 +102,12 @@ class TlsDoor(asyncio.Protocol):
             self._failed()
             self.close()
 
+    def turn_away(self, error: ProtocolError) -> None:
+        """Within a handshake nothing can be said."""
+        logger.info("turned_away", error=error.name, limit=error.detail["limit"])
+
     def close(self) -> None:
-        self._arrivals.discard(self)
+        self._lobby.leave(self)
         self._transport.abort()
 
 

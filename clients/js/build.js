@@ -15,19 +15,32 @@ const compiler = join(dirname(createRequire(import.meta.url).resolve("typescript
 rmSync(dist, { recursive: true, force: true });
 execFileSync(process.execPath, [compiler, "--project", here], { stdio: "inherit" });
 
-/** A client writes what it sends as it is given: the keys of those frames are for the broker to check. */
+/**
+ * The table of frames for browsers. A client writes what it sends as it is given: the keys of those frames are for the broker
+ * to check. Frames that are not sent to show a session are learned with the rest.
+ */
 const { TABLE } = await import("./dist/protocol/table.js");
-const short = TABLE.map((row) => (row[2] === "client" ? [...row.slice(0, 5), ""] : row));
+const OFTEN = ["client", 65_536, "u32 request, map"];
+const FIRST = /^(HELLO|AUTH|OPEN|(UN)?SUBSCRIBE|ATTACH|CREDIT|MESSAGE|ACK|ENTER|LEAVE|(UN)?WATCH)$/;
+const short = ([number, type, ...more]) =>
+  OFTEN.every((each, at) => more[at] === each || (at === 1 && more[0] === "client" && more[2] === OFTEN[2]))
+    ? [number, type]
+    : [number, type, ...(more[0] === "client" ? more.slice(0, 3) : more)];
+const isFirst = ([, type, from]) => from !== "client" || FIRST.test(type);
+const rows = (wanted) => JSON.stringify(TABLE.filter(wanted).map(short));
 
 const forBrowsers = {
   name: "for browsers",
   setup({ onLoad }) {
     onLoad({ filter: /dist\/protocol\/table\.js$/ }, () => ({
-      contents: `export const BOTH_ENDS = false; export const TABLE = ${JSON.stringify(short)};`,
+      contents: `export const BOTH_ENDS = false; export const TABLE = ${rows(isFirst)};`,
     }));
     // So that all that is needed first is one file: whatever index.js has, rest.js has too.
     onLoad({ filter: /dist\/rest\.js$/ }, ({ path }) => ({
-      contents: `${readFileSync(path, "utf8")}\nexport { connect } from "./index.js";`,
+      contents: `${readFileSync(path, "utf8")}
+        import { learn } from "./protocol/frames.js";
+        export { connect } from "./index.js";
+        learn(${rows((row) => !isFirst(row))});`,
     }));
   },
 };
@@ -51,4 +64,14 @@ for (const { path, text } of outputFiles) {
   const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3, keep_fargs: false } });
   writeFileSync(path, code);
 }
+/** A shared worker is one file, found beside whatever has loaded it. */
+await build({
+  absWorkingDir: here,
+  entryPoints: { "browser-worker": "dist/worker.js" },
+  outdir: "dist",
+  bundle: true,
+  format: "iife",
+  target: "es2022",
+  minify: true,
+});
 writeFileSync(join(dist, "browser.d.ts"), 'export * from "./index.js";\n');

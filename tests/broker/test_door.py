@@ -26,6 +26,9 @@ class Transport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def write(self, data: Any) -> None:
         self.written += bytes(data)
 
@@ -42,7 +45,7 @@ class Visit:
     def __init__(self, stage: Stage, sock: socket.socket) -> None:
         self.inside: set[ClientConnection] = set()
         self.transport = Transport(sock)
-        self.door = NativeDoor(stage.engine, self.inside.add, self.inside.discard)
+        self.door = NativeDoor(stage.engine, stage.engine.admission.enter("", 0), self.inside.add, self.inside.discard)
         stage.call(lambda: self.door.connection_made(self.transport))
 
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
-from outlast_broker.front_door import HEAD_BYTES_MAX, Arrival as Waiting, FrontDoor
-from outlast_protocol import Connection, Role
+from outlast_broker import clock
+from outlast_broker.admission import RETRY_MS, Admission
+from outlast_broker.counters import Counters
+from outlast_broker.front_door import HEAD_BYTES_MAX, FrontDoor
+from outlast_broker.limits import Limits
+from outlast_broker.lobby import Lobby
+from outlast_protocol import Connection, ErrorCode, Role
 from outlast_protocol.frames import Error, Hello, encode
 
+LIMITS = Limits()
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -22,17 +29,23 @@ class Inside(asyncio.Protocol):
 
 
 class Transport(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 1)})
         self.protocol: asyncio.BaseProtocol | None = None
         self.written = b""
-        self.closed = False
+        self.ended = self.closed = False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def close(self) -> None:
         self.closed = True
@@ -41,10 +54,11 @@ class Transport(asyncio.Transport):
 class Arrival:
     """A socket that has just come."""
 
-    def __init__(self) -> None:
-        self.native, self.web, self.arrivals = Inside(), Inside(), set[Waiting]()
-        self.transport = Transport()
-        self.door = FrontDoor(lambda: self.native, lambda: self.web, self.arrivals, 5_000)
+    def __init__(self, limits: Limits = LIMITS, address: str = "10.0.0.1") -> None:
+        self.native, self.web, self.lobby = Inside(), Inside(), Lobby(10, lambda: None)
+        self.transport = Transport(address)
+        self.admission = Admission(limits, Counters())
+        self.door = FrontDoor(lambda peer: self.native, lambda peer: self.web, self.lobby, self.admission, 5_000)
         self.door.connection_made(self.transport)
 
     def says(self, *pieces: bytes) -> None:
@@ -69,7 +83,7 @@ def test_hello_of_any_length_is_native(arrival: Arrival, agent: str) -> None:
     hello = encode(Hello([1], agent=agent))
     arrival.says(*pieces(hello))
     assert arrival.native.came == hello and arrival.transport.protocol is arrival.native
-    assert not arrival.arrivals
+    assert not len(arrival.lobby)
 
 
 def test_a_length_that_looks_like_a_letter_is_native(arrival: Arrival) -> None:
@@ -85,7 +99,10 @@ def test_a_method_is_http(arrival: Arrival, method: str) -> None:
     assert arrival.web.came == request
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\0", b"\x16\x04", b"\r\n", b"\0", b"O\0", b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [b"\x16\x03\0\0\2", b"\x16\x04\0\0\2", b"\r\n\r\n", b"\0\0\0\0", b"O\0\0\0\3", b"\xff\xff\xff\xff"],
+)
 def test_anything_else_is_native_which_says_what_it_wants(arrival: Arrival, data: bytes) -> None:
     arrival.says(data)
     assert arrival.native.came == data
@@ -94,7 +111,7 @@ def test_anything_else_is_native_which_says_what_it_wants(arrival: Arrival, data
 def test_tls_is_told_that_it_is_not_spoken_here(arrival: Arrival) -> None:
     arrival.says(*pieces(b"\x16\x03\x01"))
     assert arrival.transport.written == b"\x15\x03\x01\0\x02\x02\x28", "a fatal alert: handshake_failure"
-    assert arrival.transport.closed and not arrival.arrivals and not arrival.native.came
+    assert arrival.transport.closed and not len(arrival.lobby) and not arrival.native.came
 
 
 def test_a_hello_that_begins_like_tls_is_native(arrival: Arrival) -> None:
@@ -119,7 +136,7 @@ def test_one_who_says_nothing_is_told_so_as_a_client(arrival: Arrival) -> None:
     arrival.door.tick(10**15)
     [error] = Connection(Role.CLIENT).receive(arrival.transport.written)
     assert isinstance(error, Error) and error.code == 7
-    assert arrival.transport.closed and not arrival.arrivals
+    assert arrival.transport.closed and not len(arrival.lobby)
 
 
 def test_a_slow_request_is_told_so_in_http(arrival: Arrival) -> None:
@@ -132,9 +149,53 @@ def test_a_slow_request_is_told_so_in_http(arrival: Arrival) -> None:
 
 def test_one_who_is_in_time_is_left_alone(arrival: Arrival) -> None:
     arrival.door.tick(0)
-    assert not arrival.transport.closed and arrival.arrivals == {arrival.door}
+    assert not arrival.transport.closed and list(arrival.lobby) == [arrival.door]
 
 
 def test_one_who_leaves_is_forgotten(arrival: Arrival) -> None:
     arrival.door.connection_lost(None)
-    assert not arrival.arrivals
+    assert not len(arrival.lobby)
+
+
+def test_a_hello_is_waited_for_apart_from_those_who_have_said_it(arrival: Arrival) -> None:
+    hello = encode(Hello([1], agent="x" * 100))
+    arrival.says(*pieces(hello[:-1]))
+    assert not arrival.native.came and len(arrival.lobby) == 1 and arrival.admission.connections == 0
+    arrival.says(hello[-1:])
+    assert arrival.native.came == hello and arrival.admission.connections == 1
+
+
+FULL = Limits(connections=1)
+
+
+def test_one_too_many_is_told_so_as_a_client() -> None:
+    arrival = Arrival(FULL)
+    arrival.admission.enter("", 0)
+    arrival.says(encode(Hello([1])) + b"more")
+    [error] = Connection(Role.CLIENT).receive(arrival.transport.written)
+    assert isinstance(error, Error) and error.code == ErrorCode.OVERLOADED
+    assert error.detail == {"limit": "connections", "retry_after_ms": RETRY_MS}
+    assert arrival.transport.ended and not arrival.transport.closed and not arrival.native.came
+    arrival.says(b"what it was still writing")
+    arrival.door.tick(10**15)
+    assert arrival.transport.closed and not len(arrival.lobby)
+
+
+def test_one_too_many_is_told_so_in_http() -> None:
+    arrival = Arrival(FULL)
+    arrival.admission.enter("", 0)
+    arrival.says(REQUEST)
+    head, _, body = arrival.transport.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n")
+    assert b"Retry-After: 5\r\n" in head + b"\r\n" and f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body)["code"] == "overloaded"
+
+
+def test_an_address_that_comes_too_often_is_told_when_to_come_back() -> None:
+    arrival = Arrival(Limits(address_connects_per_s=1))
+    arrival.admission.enter("10.0.0.1", clock.steady_ms())
+    arrival.says(REQUEST)
+    assert arrival.transport.written.startswith(b"HTTP/1.1 429 ")
+    other = Arrival(Limits(address_connects_per_s=1), address="10.0.0.2")
+    other.says(REQUEST)
+    assert other.web.came == REQUEST

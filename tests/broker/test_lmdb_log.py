@@ -325,7 +325,7 @@ FAILING = """
 import resource, sys
 from pathlib import Path
 import lmdb
-from outlast_broker.lmdb_log import LmdbLog
+from outlast_broker.lmdb_log import LmdbLog, ReaderTable
 from tests.broker.logs import commit, create, entry
 log = LmdbLog(Path(sys.argv[1]), 1 << 24)
 number = create(log, "a")
@@ -440,3 +440,8 @@ def test_chunks_of_other_channels_are_still_read(tmp_path: Path) -> None:
         with pytest.raises(Damaged):
             log.read(hurt, 1, ALL)
         assert ranges(log.read(whole, 1, ALL)) == [(1, 2)]
+
+
+def test_a_log_that_nobody_reads_has_no_reader(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        assert (log.stats().reader_age_us, log.stats().reader_age_us) == (0, 0), "who asks is not meant"

@@ -44,7 +44,7 @@ NEEDED: dict[str, set[str]] = {
     "ENTER": {"presence"}, "LEAVE": {"presence"}, "MEMBERS": {"presence"}, "WATCH": {"presence"},
     "LEASE": {"lease"}, "RENEW": {"lease"}, "RELEASE": {"lease"}, "LEASES": {"lease"},
     "CLAIM": {"claim"}, "SETTLE": {"claim"}, "EXTEND": {"claim"}, "ABANDON": {"claim"}, "CLAIMS": {"claim"},
-    "REVOKE": {"*"}, "REVOCATIONS": {"*"}, "STATUS": {"*"}, "CONNECTIONS": {"*"},
+    "COMPACT": {"*"}, "REVOKE": {"*"}, "REVOCATIONS": {"*"}, "STATUS": {"*"}, "CONNECTIONS": {"*"},
     "LIST": set(), "HELLO": set(), "AUTH": set(), "PING": set(), "PONG": set(), "UNSUBSCRIBE": set(), "CREDIT": set(),
     "UNWATCH": set(), "MALFORMED": set(),
 }  # fmt: skip

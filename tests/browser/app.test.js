@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { Broker } from "../../clients/js/test/broker.js";
+import { Broker, Proxy } from "../../clients/js/test/broker.js";
 import { connect } from "../../clients/js/dist/index.js";
 import { closeBrowser, newPerson } from "./person.js";
 import { sees } from "./sight.js";
@@ -39,7 +39,7 @@ after(async () => {
 
 test("it builds, and what the page can do without at first stays apart", () => {
   const scripts = readdirSync(join(built, "assets")).filter((name) => name.endsWith(".js"));
-  assert.ok(scripts.length > 1, scripts.join());
+  assert.ok(scripts.length > 1 && scripts.some((name) => name.startsWith("browser-worker")), scripts.join());
 });
 
 test("the page that was built shows a session, and says something", async () => {
@@ -47,10 +47,14 @@ test("the page that was built shows a session, and says something", async () => 
   const channel = agent.channel("app");
   await channel.publish("welcome");
   const person = await newPerson();
-  const tab = await person.open(`${site.origin}/index.html?broker=${broker.url.replace("outlast:", "ws:")}`);
+  const line = await new Proxy(broker.url).start();
+  const open = () => person.open(`${site.origin}/index.html?broker=${line.url.replace("outlast:", "ws:")}`);
+  const [tab, other] = [await open(), await open()];
   await sees(tab, "li", ["agent: welcome"]);
   await tab.locator("button").click();
-  await sees(tab, "li", ["agent: welcome", "page: thank you"]);
+  for (const each of [tab, other]) await sees(each, "li", ["agent: welcome", "page: thank you"]);
+  assert.equal(line.connections, 1, "its tabs share a connection");
   await person.leave();
   await agent.close();
+  await line.stop();
 });

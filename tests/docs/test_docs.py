@@ -16,6 +16,7 @@ from typing import Any
 import outlast
 import pytest
 from outlast_broker.config import Config
+from outlast_broker.counters import Counters
 from outlast_broker.lmdb_file import FORMAT
 from outlast_broker.options import OF_A_RULE, OPTIONS, Option
 from outlast_broker.settings import load
@@ -36,6 +37,7 @@ from tests.support.tree import ROOT, files, links, syntax, table
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+LIMITS = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -197,11 +199,12 @@ def test_the_table_of_exit_codes_is_the_commands() -> None:
 
 
 def test_the_limits_that_people_meet_are_the_protocols() -> None:
-    rows = dict(table(OPERATING, "what", "limit"))
+    rows = dict(table(LIMITS, "what", "limit"))
     numbers = [int(number.replace(",", "")) for cell in rows.values() for number in re.findall(r"\d[\d,]*\d", cell)]
     assert numbers == [
         limits.BATCH_BYTES_MAX,
         limits.BATCH_RECORDS_MAX,
+        limits.BATCH_LABELS_MAX,
         limits.CHANNEL_NAME_BYTES_MAX,
         limits.CLIENT_ID_BYTES_MAX,
         limits.RECORD_NAME_BYTES_MAX,
@@ -219,6 +222,29 @@ def test_the_limits_that_people_meet_are_the_protocols() -> None:
         HEADERS_MAX,
         KEYS_MAX,
     ]
+
+
+def test_how_many_may_come_is_what_the_options_say() -> None:
+    rows = {
+        plain(row[0]): row[1].replace(",", "") for row in table(LIMITS, "option", "default", "counts", "one more gets")
+    }
+    known = {option.in_file: option.shown(option.default) for option in OPTIONS}
+    assert rows == {name: known[name] for name in rows}
+
+
+def test_every_limit_is_on_the_page() -> None:
+    missing = [option.key for option in OPTIONS if option.table == "limits" and option.key not in LIMITS]
+    assert not missing
+
+
+def test_how_long_something_may_take_is_what_the_options_say() -> None:
+    known = {option.in_file: option.shown(option.default) for option in OPTIONS}
+    for name, value in re.findall(r"\| `(\w+_timeout)`, (\d\w*)", LIMITS):
+        assert known[name] == value
+
+
+def test_what_is_counted_is_counted() -> None:
+    assert {plain(row[0]) for row in table(LIMITS, "counter", "counts")} <= set(Counters.__slots__)
 
 
 def test_the_store_format_is_the_codes() -> None:

@@ -159,15 +159,15 @@ class Authority:
     def revoked(self, after: str, count: int) -> list[Revocation]:
         return self._revocations.listed(after, count)
 
-    def prepare(self) -> Callable[[], str]:
+    def prepare(self, settings: AuthSettings) -> Callable[[], str]:
         """Reads the files of keys anew, for what takes them up and says how many are cut off. Raises BadKeys.
 
         Those are they who are here by a key that is not there any more, or that grants something else now.
         """
-        keys = load_keys(self.settings)
+        keys = load_keys(settings)
 
         def adopt() -> str:
-            self._keys = keys
+            self._keys, self.settings = keys, settings
             gone = self._cut([each for each in self._here if not keys.vouch_for(each.identity)], "its key is gone")
             return f"keys: {gone} connections had one that is gone" if self.settings.configured else ""
 

@@ -29,7 +29,7 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Untrusted(Exception):
-    """Why a token is not believed. Never holds any of it."""
+    """Why a token is not believed, for the log: never holds the token, nor what it claims if it was not signed well."""
 
 
 class Expired(Untrusted):

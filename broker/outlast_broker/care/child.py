@@ -14,11 +14,11 @@ from ..lmdb_file import StoreError, StoreFile, WrongFormat
 from .scan import Scan
 
 
-def main(path: Path) -> None:
+def main(path: Path, every: int) -> None:
     try:
         with StoreFile(path) as store:
             _say(of=store.extent().used_bytes)
-            scan = Scan(store)
+            scan = Scan(store, every)
             for size in scan.run():
                 _say(bytes=size)
     except WrongFormat as error:
@@ -34,4 +34,4 @@ def _say(**fields: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -31,13 +31,16 @@ class Verdict(NamedTuple):
         return not self.fault_count
 
 
-def verify(path: Path, told: Told = lambda done, of: None) -> Verdict:
-    """`path` is a data folder or a backup. Raises WrongFormat, and OSError for what cannot be read."""
+def verify(path: Path, told: Told = lambda done, of: None, every: int = 1) -> Verdict:
+    """`path` is a data folder or a backup; of its chunks one in `every` is read to its end.
+
+    Raises WrongFormat, and OSError for what cannot be read.
+    """
     data_file(path).open("rb").close()
     faults = _page_faults(path)
     if faults:
         return Verdict(faults[:PAGES_TOLD], len(faults))
-    return _scan_apart(path, told)
+    return _scan_apart(path, told, every)
 
 
 def _page_faults(path: Path) -> list[str]:
@@ -52,8 +55,8 @@ def is_in_use(path: Path) -> bool:
     return path.is_dir() and holder(path) is not None
 
 
-def _scan_apart(path: Path, told: Told) -> Verdict:
-    command = [sys.executable, "-m", f"{__package__}.child", str(path)]
+def _scan_apart(path: Path, told: Told, every: int) -> Verdict:
+    command = [sys.executable, "-m", f"{__package__}.child", str(path), str(every)]
     done = of = 0
     last: dict[str, Any] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

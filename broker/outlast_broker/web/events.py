@@ -80,6 +80,7 @@ class Stream:
 
     async def run(self) -> web.StreamResponse:
         """Raises ProtocolError and Problem as long as nothing was said."""
+        self._visit.count(self._caller)
         opened = await self._caller.open(self._visit.channel, self._create)
         self._number, self._epoch = opened.number, opened.epoch
         request = self._caller.request()

@@ -22,6 +22,11 @@ class Route(NamedTuple):
     queries: tuple[str, ...] = ()
 
     @property
+    def is_counted(self) -> bool:
+        """Those who look after the process are not kept waiting."""
+        return self.path.startswith("/v1/")
+
+    @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.path.split("/")[1:])
 

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import web
-from outlast_protocol import ProtocolError
+from outlast_protocol import ErrorCode, ProtocolError
 
-from .. import __version__, logs
+from .. import __version__, clock, logs
+from ..admission import Peer, request as count_request
 from ..connection import ClientConnection
 from ..door import bound_buffers
 from ..engine import Engine
@@ -18,6 +19,7 @@ from . import console, events, health, openapi, publishing, reading, scraping, u
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
+from .shared_door import SharedDoor
 from .visit import Streaming, Visit, bearer_of
 from .websocket_door import WebSocketDoor
 
@@ -81,14 +83,16 @@ class Site:
 
     # --- its life -----------------------------------------------------------------------------------------
 
-    def door(self) -> HttpConnection:
+    def door(self, peer: Peer) -> HttpConnection:
         """A protocol for one socket."""
         loop = asyncio.get_running_loop()
-        return HttpConnection(
+        connection = HttpConnection(
             self._server, loop=loop, keepalive_timeout=IDLE_S, access_log=cast(Any, None), max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX, max_headers=HEADERS_MAX, read_bufsize=READ_BYTES, auto_decompress=False,
             lingering_time=LINGER_S,
         )  # fmt: skip
+        connection.peer = peer
+        return connection
 
     @property
     def empty(self) -> bool:
@@ -102,6 +106,24 @@ class Site:
             connection.close()
             if connection not in self._answering:
                 connection.force_close()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What sockets have not taken yet."""
+        transports = (connection.transport for connection in self._server.connections)
+        return sum(each.get_write_buffer_size() for each in transports if each is not None)
+
+    def abort_biggest(self, over_bytes: int) -> int:
+        """Ends those to whom most is owed, until so much less is; returns how many."""
+        transports = [each.transport for each in self._server.connections if each.transport is not None]
+        transports.sort(key=lambda each: each.get_write_buffer_size())
+        count = 0
+        while transports and over_bytes > 0:
+            count += 1
+            biggest = transports.pop()
+            over_bytes -= biggest.get_write_buffer_size()
+            biggest.abort()
+        return count
 
     def abort(self) -> None:
         for connection in self._server.connections:
@@ -124,6 +146,7 @@ class Site:
             headers |= self._admit(request)
             response = await self._verb(request, headers)
         except ProtocolError as error:
+            self._engine.counters.rate_limited += error.code is ErrorCode.RATE_LIMITED
             response = problem_response(of_error(error))
         except Problem as problem:
             response = problem_response(problem)
@@ -162,6 +185,10 @@ class Site:
         visit = Visit(request, route, values, self._engine)
         visit.headers = headers
         visit.streams = self._streams
+        if route.is_counted:
+            peer = cast(HttpConnection, request.protocol).peer
+            assert peer is not None, "the request came over a socket that has become something else"
+            count_request(peer.meters, visit.came, clock.steady_ms())
         return await VERBS[route.verb](visit)
 
     def _open_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -169,8 +196,11 @@ class Site:
             self._engine.check_writable()
         said = upgrade.accept(request.headers)
         token = upgrade.token_of(request.headers) or bearer_of(request.headers.get("Authorization"))
-        door = WebSocketDoor(self._engine, self._entered, self._left, token)
-        cast(HttpConnection, request.protocol).become(door, said)
+        kind = SharedDoor if upgrade.chosen(request.headers) == upgrade.SHARED else WebSocketDoor
+        connection = cast(HttpConnection, request.protocol)
+        peer, connection.peer = connection.peer, None
+        assert peer is not None, "a socket becomes a WebSocket once"
+        connection.become(kind(self._engine, peer, self._entered, self._left, token), said)
         return Switched()
 
 
@@ -193,13 +223,19 @@ def problem_response(problem: Problem) -> web.Response:
 
 
 class HttpConnection(web.RequestHandler):
-    """aiohttp's, with answers of ours to what is no request, and a way out of HTTP."""
+    """aiohttp's, with answers of ours to what is no request, and a way out of HTTP; `peer` goes along."""
 
-    __slots__ = ()
+    __slots__ = ("peer",)
+    peer: Peer | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         bound_buffers(cast(asyncio.Transport, transport))
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.peer is not None:
+            self.peer.leave()
 
     def handle_error(
         self,
@@ -208,8 +244,8 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """For what aiohttp itself refuses: a head that is no head, or too long."""
-        logger.info("refused", error=str(exc))
+        """For what aiohttp itself refuses: a head that is no head, or too long. What it says may hold a token."""
+        logger.info("refused", error=type(exc).__name__)
         text = (message or "this is no HTTP request").strip().splitlines()[0][:200]
         response = problem_response(Problem(status, "bad_request" if status < 500 else "internal", text))
         response.force_close()

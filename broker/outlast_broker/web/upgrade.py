@@ -10,6 +10,7 @@ from hashlib import sha1
 from .problem import Problem
 
 SUBPROTOCOL = "outlast.v1"
+SHARED = "outlast.shared.v1"
 BEARER = "bearer."
 _VERSION = "13"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -30,9 +31,16 @@ def accept(headers: Mapping[str, str]) -> bytes:
         "Connection: Upgrade",
         f"Sec-WebSocket-Accept: {base64.b64encode(sha1(key.encode() + _GUID).digest()).decode()}",
     ]
-    if SUBPROTOCOL in _tokens(headers, "Sec-WebSocket-Protocol"):
-        lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+    subprotocol = chosen(headers)
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def chosen(headers: Mapping[str, str]) -> str | None:
+    """Of the subprotocols that are offered, the one that is spoken then."""
+    offered = _tokens(headers, "Sec-WebSocket-Protocol")
+    return next((each for each in (SHARED, SUBPROTOCOL) if each in offered), None)
 
 
 def token_of(headers: Mapping[str, str]) -> str | None:

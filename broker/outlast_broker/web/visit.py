@@ -15,6 +15,7 @@ from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
 from .. import clock
+from ..bucket import Rates
 from ..door import address_of
 from ..engine import Engine
 from ..names import is_name
@@ -25,6 +26,7 @@ from .record_json import too_large
 from .routes import Route
 
 DEFAULT_CLIENT = "http"
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # As many bytes as a batch may have; parsing more JSON at once would keep everybody else waiting.
 BODY_BYTES_MAX = 1_048_576
 BODY_TIMEOUT_MS = 30_000
@@ -87,11 +89,22 @@ class Visit:
         """Raises ProtocolError for one who may not manage every channel, where there are tokens."""
         check_operator(self.engine.authority.identify(self.token, clock.now_ms()))
 
+    @property
+    def came(self) -> Rates:
+        """What the request counts for."""
+        return Rates(1, self.request.content_length or 0, int(self.route.method in CHANGING))
+
+    def count(self, caller: Caller) -> None:
+        """Raises ProtocolError for a client that asks too often."""
+        if client := caller.connection.client:
+            self.engine.admission.request(client, self.came, clock.steady_ms())
+
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[Caller]:
         """A client in whose name to ask, for as long as the block lasts."""
         caller = Caller(self.engine, self.client_id, self.token, self.address)
         try:
+            self.count(caller)
             yield caller
         finally:
             caller.leave()

@@ -10,6 +10,7 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
+from ..admission import Peer
 from ..connection import ClientConnection
 from ..door import address_of, bound_buffers, end_writing
 from ..engine import Engine
@@ -23,18 +24,21 @@ class WebSocketDoor(asyncio.Protocol):
     """One socket that has become a WebSocket; it is its connection's Wire. `entered` and `left` tell who is there."""
 
     __slots__ = (
-        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_reader", "_said_close", "_token",
+        "_connection", "_engine", "_entered", "_impatience", "_left", "_paused", "_peer", "_reader", "_said_close",
+        "_token",
         "_transport",
     )  # fmt: skip
 
     def __init__(
         self,
         engine: Engine,
+        peer: Peer,
         entered: Callable[[ClientConnection], None],
         left: Callable[[ClientConnection], None],
         token: str | None = None,
     ) -> None:
         self._engine = engine
+        self._peer = peer
         self._entered = entered
         self._left = left
         self._token = token
@@ -48,9 +52,9 @@ class WebSocketDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
-        self._connection = ClientConnection(self._engine, self, clock.steady_ms())
+        self._connection = ClientConnection(self._engine, self, clock.steady_ms(), self._peer)
         self._connection.came_by("websocket", address_of(self._transport))
-        self._connection.token = self._token
+        self._connection.token, self._token = self._token, None
         self._entered(self._connection)
 
     def data_received(self, data: bytes) -> None:
@@ -72,6 +76,7 @@ class WebSocketDoor(asyncio.Protocol):
         if self._impatience is not None:
             self._impatience.cancel()
         self._connection.closed()
+        self._peer.leave()
         self._left(self._connection)
 
     # --- what the client says -----------------------------------------------------------------------------
@@ -80,13 +85,13 @@ class WebSocketDoor(asyncio.Protocol):
         if message.opcode is Opcode.CLOSE:
             self._answer_close(message.data)
         elif message.opcode is Opcode.PING and not self._said_close:
-            self._connection.receive(b"")  # to be heard is what a ping is for
+            self._hear(b"")  # to be heard is what a ping is for
             self._transport.write(frame_head(Opcode.PONG, len(message.data)) + message.data)
         elif message.opcode is Opcode.BINARY and not self._said_close:
-            self._connection.receive(message.data)
-            if self._connection.within_frame and not self._said_close:
-                text = "a WebSocket message holds whole frames"
-                self._connection.fail(ProtocolError(ErrorCode.BAD_FRAME, text))
+            self._hear(message.data)
+
+    def _hear(self, data: bytes) -> None:
+        hear_frames(self._connection, data)
 
     def _answer_close(self, payload: bytes) -> None:
         if not self._said_close:
@@ -138,3 +143,10 @@ class WebSocketDoor(asyncio.Protocol):
         if not self._said_close:
             self._say_close(code, reason)
             self._impatience = asyncio.get_running_loop().call_later(CLOSE_MS / 1000, self._transport.abort)
+
+
+def hear_frames(connection: ClientConnection, data: bytes) -> None:
+    """A message is whole frames, whatever became of the connection by them."""
+    connection.receive(data)
+    if connection.within_frame:
+        connection.fail(ProtocolError(ErrorCode.BAD_FRAME, "a WebSocket message holds whole frames"))

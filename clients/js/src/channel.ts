@@ -21,12 +21,12 @@ import type { Stream } from "./waiting.js";
 const WINDOW_BYTES = 1_048_576;
 const CREDIT_BYTES_MAX = 2 ** 31 - 1;
 const EPHEMERAL_KEPT = 256;
-const VERBS = [
+export const VERBS = [
   "publish", "publishMany", "adopt", "getMessage", "replace", "remove",
   "prompt", "cancel", "steer", "askApproval", "outcome", "approve", "reject", "inbox",
   "delivered", "forgetCursor", "lease", "leases", "claim", "once", "info", "configure", "truncate", "delete",
 ] as const;
-const LISTS = ["history", "cursors", "claims"] as const;
+export const LISTS = ["history", "cursors", "claims"] as const;
 const STATE_VERBS = ["get", "watch", "set", "delete", "increment", "update"] as const;
 
 /** Keys and values that every client reads and writes. */

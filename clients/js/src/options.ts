@@ -3,7 +3,7 @@
 import type { Pace } from "./backoff.js";
 import { isName, isWhole, utf8, type Whole } from "./protocol/words.js";
 import { socketDial } from "#socket";
-import { chooseUrl, type Dial, type SocketLike, webSocketDial } from "./transport.js";
+import { chooseUrl, type Dial, lateDial, type SocketLike, webSocketDial } from "./transport.js";
 
 export type LinkState = "connecting" | "open" | "waiting" | "closed";
 
@@ -38,6 +38,11 @@ export interface ConnectOptions {
   backoffCapMs?: number;
   /** A WebSocket class where there is no global one. */
   WebSocket?: new (url: string) => SocketLike;
+  /**
+   * Whether the tabs of a browser share one connection where they can; each has its own otherwise. Where a page cannot load
+   * browser-worker.js of this package by itself, the address of that.
+   */
+  share?: boolean | string;
   /** Another way to the broker, whatever the address. */
   dial?: Dial;
   /** In place of the global window and document. */
@@ -76,7 +81,7 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
   const [id, epoch] = given.producer ?? [random64(), 0];
   return {
     url: full,
-    dial: given.dial ?? dialFor(full, given.WebSocket),
+    dial: given.dial ?? dialFor(full, given),
     clientId: given.clientId === undefined ? null : checkName("clientId", given.clientId, 128),
     producer: [checkWhole("producer", id, 0, U64_MAX), checkWhole("producer", epoch, 0, U64_MAX)],
     token: given.token,
@@ -92,12 +97,14 @@ export function makeOptions(url: string | undefined, given: ConnectOptions): Opt
   };
 }
 
-function dialFor(url: string, given: ConnectOptions["WebSocket"]): Dial {
+function dialFor(url: string, { WebSocket: given, share }: ConnectOptions): Dial {
   if (url.startsWith("outlast")) return socketDial;
-  const make = given ?? (globalThis as { WebSocket?: new (url: string) => SocketLike }).WebSocket;
+  const { WebSocket: make = given, SharedWorker: worker } = globalThis as Partial<typeof globalThis>;
   if (!make)
     throw new TypeError("there is no global WebSocket here: give one as options.WebSocket, or use outlast://HOST:PORT");
-  return webSocketDial(make);
+  const own = webSocketDial(given ?? make);
+  if (!share || !worker) return own;
+  return lateDial(async () => (await import("./shared.js")).sharedDial(own, share === true ? undefined : share));
 }
 
 /** A random u64 other than 0. */

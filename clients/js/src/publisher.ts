@@ -286,10 +286,7 @@ export function checkSize<T>(entry: Entry<T>, { clientId, batchBytes, batchRecor
     throw new TooLarge(`${count} records, one batch holds ${batchRecords}`, { limit: batchRecords, value: count });
   const labels = count > batchLabels ? addLabels(entry.rows, new Set()).size : 0;
   if (labels > batchLabels)
-    throw new TooLarge(`${labels} different names, headers or operations, one batch holds ${batchLabels}`, {
-      limit: batchLabels,
-      value: labels,
-    });
+    throw new TooLarge(`${labels} labels, one batch holds ${batchLabels}`, { limit: batchLabels, value: labels });
   if (entry.bytesMax + headBytes(clientId) <= batchBytes) return;
   const size = encodeBatch(clientId, entry.rows).length;
   if (size > batchBytes)

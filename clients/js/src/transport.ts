@@ -36,8 +36,7 @@ export interface SocketLike {
 const URL_DEFAULT = "outlast://127.0.0.1:6180";
 const PATH = "/v1/ws";
 const ALLOWED =
-  "allowed are ws://, wss://, http:// and https:// addresses, outlast://HOST[:PORT], with TLS outlasts://HOST[:PORT], " +
-  "and outlast+unix:///PATH";
+  "allowed are ws://, wss://, http:// and https:// addresses, outlast[s]://HOST[:PORT] and outlast+unix:///PATH";
 
 /** What was asked for, else OUTLAST_URL, else where the page came from, else the broker on this machine. */
 export function chooseUrl(url?: string): string {
@@ -51,7 +50,7 @@ export function completeUrl(url: string): string {
   const [, scheme, rest] = /^(outlasts?|outlast\+unix|https?|wss?):\/\/(.*)$/s.exec(url) ?? [];
   try {
     if (scheme === "outlast+unix" && rest!.startsWith("/")) return url;
-    if (/^outlasts?$/.test(scheme ?? "") && /^(\[[^\]]+\]|[^/:?#@]+)(:\d+)?\/?$/.test(rest!)) return url;
+    if (/^outlasts?$/.test(scheme!) && /^(\[[^\]]+\]|[^/:?#@]+)(:\d+)?\/?$/.test(rest!)) return url;
     if (/^[hw]/.test(scheme ?? "")) {
       const parts = new URL(url.replace(/^http/, "ws"));
       if (parts.pathname === "/") parts.pathname = PATH;
@@ -78,6 +77,30 @@ export function webSocketDial(make: new (url: string) => SocketLike): Dial {
       abort: () => socket.close(),
       get unsentBytes() {
         return socket.bufferedAmount;
+      },
+    };
+  };
+}
+
+/** As the Dial that `load` brings, which is loaded first. */
+export function lateDial(load: () => Promise<Dial>): Dial {
+  return (url, events) => {
+    let transport: Transport | undefined;
+    let isOver = false;
+    const end = (how: "close" | "abort"): void => {
+      isOver = true;
+      transport?.[how]();
+    };
+    load().then(
+      (dial) => (transport = isOver ? undefined : dial(url, events)),
+      (error) => events.closed(error.message),
+    );
+    return {
+      send: (data) => transport!.send(data),
+      close: () => end("close"),
+      abort: () => end("abort"),
+      get unsentBytes() {
+        return transport?.unsentBytes ?? 0;
       },
     };
   };

@@ -146,13 +146,20 @@ export class ChannelVerbs {
   }
 
   /** Gives a message, open or closed, new content. */
-  async replace(message: MessageRef, data: Content, { lease }: { lease?: Fence } = {}): Promise<Ack> {
-    return amended(this.#way, message, "replace", data, lease);
+  async replace(
+    message: MessageRef,
+    data: Content,
+    { lease, signal }: { lease?: Fence; signal?: AbortSignal } = {},
+  ): Promise<Ack> {
+    return unlessAborted(amended(this.#way, message, "replace", data, lease), signal);
   }
 
   /** Takes a message's content away for ever. */
-  async remove(message: MessageRef, { lease }: { lease?: Fence } = {}): Promise<Ack> {
-    return amended(this.#way, message, "remove", new Uint8Array(0), lease);
+  async remove(
+    message: MessageRef,
+    { lease, signal }: { lease?: Fence; signal?: AbortSignal } = {},
+  ): Promise<Ack> {
+    return unlessAborted(amended(this.#way, message, "remove", new Uint8Array(0), lease), signal);
   }
 
   // --- reading -------------------------------------------------------------------------------------------------

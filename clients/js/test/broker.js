@@ -1,6 +1,6 @@
 /** A real broker to talk to, and a way to it that can be cut. */
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect as dial, createServer } from "node:net";
@@ -17,6 +17,17 @@ export function python() {
   return process.env.OUTLAST_PYTHON ?? (existsSync(made) ? made : "python3");
 }
 
+function environment() {
+  const sources = ["protocol", "broker", "clients/python", "clients/cli"].map((folder) => join(ROOT, folder));
+  return { ...process.env, PYTHONPATH: sources.join(delimiter) };
+}
+
+/** What `outlast` prints when it is called so. */
+export function outlast(...given) {
+  const said = execFileSync(python(), ["-m", "outlast_cli", ...given], { env: environment(), encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  return said.trim();
+}
+
 /** Runs `outlast serve` until `stop`, and may kill it and start it again at the same place. */
 export class Broker {
   #process;
@@ -27,8 +38,7 @@ export class Broker {
   tlsUrl;
 
   async start(...options) {
-    const sources = ["protocol", "broker", "clients/python", "clients/cli"].map((folder) => join(ROOT, folder));
-    const env = { ...process.env, PYTHONPATH: sources.join(delimiter) };
+    const env = environment();
     const port = this.url ? new URL(this.url.replace("outlast:", "http:")).port : "0";
     const listen = [
       "--listen",

@@ -27,11 +27,11 @@ export function showBytes(bytes: number): string {
   return `${unit === 0 || bytes >= 100 ? grouped.format(bytes) : bytes.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Of records a second: 0, 0.3, 12, 1.2K */
+/** Of records a second: 0, 0.3, 12.0, 1.2K */
 export function showRate(perSecond: number): string {
   if (perSecond === 0) return "0";
   if (perSecond < 0.1) return "<0.1";
-  return perSecond < 10 ? perSecond.toFixed(1) : short.format(perSecond);
+  return perSecond < 100 ? perSecond.toFixed(1) : short.format(perSecond);
 }
 
 /** 340 ms, 4.2 s, 12 min, 3 h, 5 d: one unit, the largest that fits. */

@@ -1,25 +1,16 @@
-/** The console: what a broker holds, seen with the client that everybody has. */
+/** The console: what a broker holds and does, seen with the client that everybody has. */
 
-import { signal } from "@preact/signals";
-import { type ChannelSummary, connect } from "outlast";
 import { render } from "preact";
+import { App } from "./app.js";
+import { watchKeys } from "./keyboard.js";
+import { watchPulse } from "./pulse.js";
+import { watchRoute } from "./route.js";
+import { begin } from "./session.js";
+import { watchTheme } from "./theme.js";
 
-const channels = signal<readonly ChannelSummary[]>([]);
-
-function App() {
-  return (
-    <ul>
-      {channels.value.map(({ name, last }) => (
-        <li key={name}>
-          {name} {last}
-        </li>
-      ))}
-    </ul>
-  );
-}
-
+watchTheme();
+watchRoute();
+watchKeys();
+watchPulse();
 render(<App />, document.getElementById("app")!);
-const client = await connect(undefined, { clientId: "console" });
-const found: ChannelSummary[] = [];
-for await (const summary of client.channels()) found.push(summary);
-channels.value = found;
+void begin();

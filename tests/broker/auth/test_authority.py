@@ -104,10 +104,10 @@ def test_at_its_expiry_a_connection_is_told_and_closed(credentials: Credentials,
         assert actor.expect(Welcome).expires_in_ms == 90_000
         actor.open("room")
         time.advance(89_999)
-        stage.call(lambda: stage.engine.authority.tick(time.ms))
+        stage.tick()
         assert actor.silent and not actor.wire.closed
         time.advance(1)
-        stage.call(lambda: stage.engine.authority.tick(time.ms))
+        stage.tick()
         assert code_of(actor.expect(Error)) is ErrorCode.TOKEN_EXPIRED and actor.wire.closed
         late = stage.stranger("alice")
         late.send(Hello([1], "alice", token=credentials.token("alice", exp=time.ms // 1000 - 60)))
@@ -124,7 +124,7 @@ def test_a_static_key_may_end_too(credentials: Credentials, time: Time) -> None:
         actor.send(Hello([1], None, token=key))
         assert actor.expect(Welcome).expires_in_ms == 1_000
         time.advance(1_000)
-        stage.call(lambda: stage.engine.authority.tick(time.ms))
+        stage.tick()
         assert code_of(actor.expect(Error)) is ErrorCode.TOKEN_EXPIRED
         late = stage.stranger("agent")
         late.send(Hello([1], None, token=key))
@@ -167,7 +167,7 @@ def test_rows_go_when_the_last_token_has_expired(credentials: Credentials, time:
         for subject in ("alice", "agent"):
             chief.result(Revoke(chief.request(), subject=subject))
         time.advance(120_000)
-        stage.call(lambda: stage.engine.authority.tick(time.ms))
+        stage.tick()
         stage.idle()
         rows = stage.log.rows(0, b"R")
         assert [key for key in rows if b"alice" in key] == []
@@ -180,7 +180,7 @@ def test_rows_go_when_the_last_token_has_expired(credentials: Credentials, time:
 
 
 def reloaded(broker: Broker) -> str:
-    said: str = broker.call(lambda server: server.engine.authority.prepare()())
+    said: str = broker.call(lambda server: server.engine.authority.prepare(server.engine.authority.settings)())
     return said
 
 

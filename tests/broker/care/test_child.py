@@ -15,7 +15,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 
 def test_it_says_what_it_finds(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(full)
+    main(full, 1)
     first, *slices, last = said(capsys)
     assert list(first) == ["of"] and all(list(each) == ["bytes"] for each in slices)
     assert last == {"faults": [], "fault_count": 0, "channels": 8, "records": 164}
@@ -23,6 +23,6 @@ def test_it_says_what_it_finds(full: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_it_says_what_it_may_not_read(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(full, "store", b"format", U64.pack(FORMAT + 1))
-    main(full)
+    main(full, 1)
     [only] = said(capsys)
     assert f"format {FORMAT + 1}, this version reads {FORMAT}" in str(only["wrong_format"])

@@ -29,13 +29,17 @@ def test_head_and_options(web: WebClient) -> None:
     assert options.status == 204 and options.headers["Allow"] == "GET, OPTIONS"
 
 
-def test_a_failure_of_ours_is_told_without_its_reasons(web: WebClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_ours_is_told_without_its_reasons(
+    web: WebClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def fails(visit: object) -> None:
         raise RuntimeError("a secret")
 
     monkeypatch.setitem(VERBS, "list_channels", fails)
-    answer = web.ask("GET", "/v1/channels")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = web.ask("GET", "/v1/channels", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     assert (answer.status, answer.code) == (500, "internal") and b"secret" not in answer.body
+    assert "request_failed" in caplog.text and trace in caplog.text, "it is told to the operator, with the trace"
 
 
 def test_paths_lead_to_the_channel_that_they_name(web: WebClient, room: str) -> None:

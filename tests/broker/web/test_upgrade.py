@@ -26,6 +26,11 @@ def test_the_subprotocol_is_named_when_it_is_offered() -> None:
     assert "Sec-WebSocket-Protocol" not in accept(GOOD | {"Sec-WebSocket-Protocol": "chat"}).decode()
 
 
+def test_to_share_is_chosen_before_not_to() -> None:
+    said = accept(GOOD | {"Sec-WebSocket-Protocol": "outlast.v1, outlast.shared.v1"}).decode()
+    assert "\r\nSec-WebSocket-Protocol: outlast.shared.v1\r\n" in said
+
+
 def test_compression_is_not_agreed_to() -> None:
     assert b"Extensions" not in accept(GOOD | {"Sec-WebSocket-Extensions": "permessage-deflate"})
 

@@ -34,6 +34,9 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.written += bytes(data)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 
@@ -75,7 +78,9 @@ class Visit:
         self.stage = stage
         self.inside: set[ClientConnection] = set()
         self.transport = Transport(sock)
-        self.door = WebSocketDoor(stage.engine, self.inside.add, self.inside.discard)
+        self.door = WebSocketDoor(
+            stage.engine, stage.engine.admission.enter("", 0), self.inside.add, self.inside.discard
+        )
         self._codec = Connection(Role.CLIENT)
         stage.call(lambda: self.door.connection_made(self.transport))
 

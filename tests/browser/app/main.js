@@ -2,7 +2,7 @@
 
 import { connect } from "outlast";
 
-const client = await connect(new URLSearchParams(location.search).get("broker"), { clientId: "page" });
+const client = await connect(new URLSearchParams(location.search).get("broker"), { clientId: "page", share: true });
 const channel = client.channel("app");
 document.querySelector("button").onclick = () => channel.publish("thank you");
 const session = await channel.attach({ last: 10 });

@@ -1,5 +1,5 @@
 /**
- * A chat as anybody would write it: chat.html?broker=ws://...&channel=...
+ * A chat as anybody would write it: chat.html?broker=ws://...&channel=...[&share]
  *
  * #messages has one item per growing message, with its text as it stands; its `data-state` says whether it is open. The button
  * cancels the newest.
@@ -11,7 +11,8 @@ const asked = new URLSearchParams(location.search);
 const list = document.querySelector("#messages");
 const items = new Map();
 
-const client = await connect(asked.get("broker"), { timeoutMs: null, backoffBaseMs: 20, backoffCapMs: 200 });
+const options = { timeoutMs: null, backoffBaseMs: 20, backoffCapMs: 200, share: asked.has("share") };
+const client = await connect(asked.get("broker"), options);
 const channel = client.channel(asked.get("channel"));
 const session = await channel.attach({ last: 50 });
 

@@ -7,7 +7,7 @@
 
 import { ProtocolError } from "./errors.js";
 import { isMap, pack, unpack } from "./msgpack.js";
-import { BOTH_ENDS, TABLE } from "./table.js";
+import { BOTH_ENDS, type Row, TABLE } from "./table.js";
 import { type Bytes, isWhole, joined, setU64, u64, utf8, viewOf, type Whole } from "./words.js";
 
 export type Role = "client" | "broker";
@@ -87,7 +87,8 @@ function keyFrom(text: string): Key {
   };
 }
 
-function specFrom([number, type, from, bytesMax, body, keys]: (typeof TABLE)[number]): Spec {
+/** Of a shorter row the rest is as in most rows of a client. */
+function specFrom([number, type, from = "client", bytesMax = 65_536, body = "u32 request, map", keys = ""]: Row): Spec {
   const fields = body.replace(/[()]/g, "").split(", ");
   const words = fields.flatMap((field) => {
     const [kind, name] = field.split(" ") as [string, string?];
@@ -107,9 +108,18 @@ function specFrom([number, type, from, bytesMax, body, keys]: (typeof TABLE)[num
   };
 }
 
-export const SPECS: readonly Spec[] = /* @__PURE__ */ TABLE.map(specFrom);
-const BY_NUMBER = new Map(SPECS.map((spec) => [spec.number, spec]));
-const BY_TYPE = new Map(SPECS.map((spec) => [spec.type, spec]));
+const BY_NUMBER = new Map<number, Spec>();
+const BY_TYPE = new Map<string, Spec>();
+
+/** From now on these frames are known. */
+export function learn(rows: readonly Row[]): void {
+  for (const spec of rows.map(specFrom)) {
+    BY_NUMBER.set(spec.number, spec);
+    BY_TYPE.set(spec.type, spec);
+  }
+}
+
+learn(TABLE);
 
 export const specOf = (type: string): Spec => BY_TYPE.get(type)!;
 export const specNumbered = (number: number): Spec | undefined => BY_NUMBER.get(number);

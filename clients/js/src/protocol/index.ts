@@ -5,7 +5,7 @@ export { checkBatch, encodeBatch, makeRow, type Row, stamped } from "./batch-wri
 export { Connection, type State } from "./connection.js";
 export { crc32 } from "./crc32.js";
 export { ERRORS, ProtocolError } from "./errors.js";
-export { decode, encode, type Frame, type Role, specNumbered, specOf, SPECS, UNCONDITIONAL } from "./frames.js";
+export { decode, encode, type Frame, type Role, specNumbered, specOf, UNCONDITIONAL } from "./frames.js";
 export { Float, pack, unpack } from "./msgpack.js";
 export { type MessageState, type Operation, operationRow, readOperation, STATES } from "./operations.js";
 export { epochOf, epochText, parsePosition, positionText } from "./position.js";

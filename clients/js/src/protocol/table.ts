@@ -3,8 +3,10 @@
 /** Whether frames are read and written as the broker does it, too. */
 export const BOTH_ENDS: boolean = true;
 
+export type Row = readonly [number: number, type: string, from?: string, bytesMax?: number, body?: string, keys?: string];
+
 /** The rows of PROTOCOL.md section 5: type, frame, from, max, body, keys of the map. A test compares them. */
-export const TABLE: readonly (readonly [number, string, string, number, string, string])[] = [
+export const TABLE: readonly Row[] = [
   [0x01, "HELLO", "client", 16384, '`"OUTL"`, map', 'versions [int], client_id? text, producer? [int], heartbeat_ms? int = 15000, features? [text] = [], agent? text = "", token? text'],
   [0x02, "WELCOME", "broker", 65536, "map", "version int, client_id text, heartbeat_ms int, time_ms int, features [text], limits {text: int}, server text, expires_in_ms? int"],
   [0x03, "PING", "both", 16, "u64 token", ""],
