@@ -10,6 +10,7 @@ from outlast_protocol import ErrorCode
 COUNTED = {
     "bytes_in": "Bytes of frames read from clients.",
     "bytes_out": "Bytes of frames written to clients.",
+    "clock_jumps": "Times that the machine's clock jumped by two seconds or more.",
     "commits": "Commits that ended, each with one sync of the disk.",
     "connections_opened": "Connections that were made, whatever became of them.",
     "crowded_out": "Sockets that said nothing and had to make room for others.",
@@ -46,6 +47,7 @@ class Counters:
 
     bytes_in: int
     bytes_out: int
+    clock_jumps: int
     commits: int
     connections_opened: int
     crowded_out: int

@@ -45,6 +45,10 @@ class DataFolder:
     def free_bytes(self) -> int:
         return free_bytes(self.path)
 
+    def is_read_only(self) -> bool:
+        """As when the kernel has met errors on the disk, and mounted it so."""
+        return bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
+
     def release(self) -> None:
         """What was left by itself has no name in it: see `left_behind`."""
         self._lock.truncate(0)

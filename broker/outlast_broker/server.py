@@ -23,6 +23,7 @@ from .connection import ClientConnection
 from .counters import Counters
 from .damage import Damaged
 from .door import NativeDoor
+from .drift import Drift
 from .engine import Engine
 from .folder import DataFolder
 from .front_door import FrontDoor
@@ -81,6 +82,7 @@ class Server:
         self._socket_files: list[str] = []
         self._ticks = 0
         self._descriptors_said_ms = -DESCRIPTORS_SAY_MS
+        self._drift = Drift(clock.now_ms(), clock.steady_ms())
         self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
@@ -233,6 +235,7 @@ class Server:
         self._engine.admission.tick(now_ms)
         self._relieve(now_ms)
         self._watch_descriptors(now_ms)
+        self._watch_clock(clock.now_ms(), now_ms)
         self._watch_disk()
         self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
@@ -287,15 +290,28 @@ class Server:
         """Read-only comes before the disk is full: on a full disk even trimming could fail."""
         if self._folder is None:
             return
-        free = self._engine.disk_free_bytes = self._folder.free_bytes()
-        full = free < self._config.disk_reserve_bytes
-        if full and self._engine.refusal is None:
-            text = f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
-            logger.error("read_only", free_bytes=free, reserve_bytes=self._config.disk_reserve_bytes)
-            self._engine.refusal = ProtocolError(ErrorCode.READ_ONLY, text, retry_after_ms=READ_ONLY_RETRY_MS)
-        elif not full and self._engine.refusal is not None and self._engine.refusal.code is ErrorCode.READ_ONLY:
+        free, engine = self._folder.free_bytes(), self._engine
+        engine.disk_free_bytes = free
+        why = self._why_read_only(self._folder, free)
+        if why and engine.refusal is None:
+            logger.error("read_only", reason=why)
+            engine.refusal = ProtocolError(ErrorCode.READ_ONLY, why, retry_after_ms=READ_ONLY_RETRY_MS)
+        elif not why and engine.refusal is not None and engine.refusal.code is ErrorCode.READ_ONLY:
             logger.warning("writable", free_bytes=free)
-            self._engine.refusal = None
+            engine.refusal = None
+
+    def _why_read_only(self, folder: DataFolder, free: int) -> str:
+        if folder.is_read_only():
+            return "the disk is mounted read-only: see what the kernel says of it"
+        if free < self._config.disk_reserve_bytes:
+            return f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
+        return ""
+
+    def _watch_clock(self, now_ms: int, steady_ms: int) -> None:
+        """Records keep their order, leases and timeouts their length; but ages and times to live follow the clock."""
+        if jumped_ms := self._drift.jumped_ms(now_ms, steady_ms):
+            self._engine.counters.clock_jumps += 1
+            logger.warning("clock_jumped", by_ms=jumped_ms)
 
     # --- reloading ----------------------------------------------------------------------------------------
 

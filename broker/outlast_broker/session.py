@@ -33,6 +33,8 @@ from .state import Entry, Totals, apply_state, totals_of
 from .stretches import Stretch, Stretches
 from .sweep import Sweep
 
+# Messages are folded and let go of some time after they are closed.
+KEPT_RETRY_MS = 1_000
 MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
 
 
@@ -130,13 +132,29 @@ class View:
 
 
 class Contents:
-    """What open messages hold, in memory: what is missing here is read from the log. All channels share the bound."""
+    """What open messages hold, in memory: what is missing here is read from the log. All channels share the bound.
 
-    __slots__ = ("_bytes", "_bytes_max")
+    Names and headers have to be there, so they push contents out, and have no more room than all of it.
+    """
+
+    __slots__ = ("_bytes", "_bytes_max", "_kept")
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes = 0
+        self._kept = 0
         self._bytes_max = bytes_max
+
+    def keep(self, size: int) -> None:
+        """Counts names and headers; below 0 when they are let go."""
+        self._kept += size
+        self._bytes += size
+
+    def check_room(self, size: int) -> None:
+        """For so much of names and headers. Raises ProtocolError."""
+        if self._kept + size > self._bytes_max:
+            text = f"the names and headers of open messages take all of {self._bytes_max} bytes: close some"
+            detail: dict[str, int | str] = {"limit": "contents_bytes", "retry_after_ms": KEPT_RETRY_MS}
+            raise ProtocolError(ErrorCode.RATE_LIMITED, text, **detail)
 
     def take(self, size: int) -> bool:
         """Whether there is room for `size` more; then it is taken."""
@@ -168,6 +186,7 @@ class Session:
         self._pending: deque[Changes] = deque()
         self._written: set[int | str] = set()
         self._contents = contents
+        self._contents.keep(sum(each.label_size for each in messages.values()))
         self._stretches = Stretches()
         self.content: dict[int, bytearray] = {}
 
@@ -190,6 +209,7 @@ class Session:
 
     def accept(self, changes: Changes) -> None:
         """The batch is in the group that gathers."""
+        self._keep(changes.messages)
         self.accepted.merge(changes)
         self._totals = changes.totals
         self._open += changes.opened
@@ -236,6 +256,10 @@ class Session:
     def open_under(self, lease: str) -> list[int]:
         """The open messages that belong to a lease, as accepted."""
         return [each.message for each in self.accepted.messages.values() if each.is_open and each.lease == lease]
+
+    def check_room(self, label_size: int) -> None:
+        """For one more message. Raises ProtocolError."""
+        self._contents.check_room(label_size)
 
     @property
     def totals(self) -> Totals:
@@ -312,8 +336,16 @@ class Session:
         self._stretches.forget(growing.lies_from, growing.place)
         self._forget(growing.message)
 
+    def _keep(self, messages: Mapping[int, Growing]) -> None:
+        """Counts the names and headers of those that are not there yet."""
+        for message, each in messages.items():
+            if message not in self.accepted.messages:
+                self._contents.keep(each.label_size)
+
     def _forget(self, message: int) -> None:
-        self.accepted.messages.pop(message, None)
+        growing = self.accepted.messages.pop(message, None)
+        if growing is not None:
+            self._contents.keep(-growing.label_size)
         self.durable.messages.pop(message, None)
         self._written.discard(message)
         self._drop_content(message)
@@ -340,6 +372,7 @@ class Session:
         """The channel leaves the memory."""
         for message in list(self.content):
             self._drop_content(message)
+        self._contents.keep(-sum(each.label_size for each in self.accepted.messages.values()))
 
 
 def message_key(kind: bytes, message: int) -> bytes:
@@ -433,6 +466,8 @@ class _Judge:
             offset, self._author.client, self._author.lease, record.encoding, MessageState.OPEN, 0, offset,
             self._time_ms, offset, offset, "", record.name, record.headers,
         )  # fmt: skip
+        if not self._trusted:
+            self._session.check_room(opened.label_size)
         return opened._replace(size=opened.label_size + len(record.data))
 
     def _continued(self, operation: Operation, record: Record, growing: Growing, offset: int) -> Growing:

@@ -499,3 +499,28 @@ def test_a_stretch_is_where_every_record_grows_a_message() -> None:
     alone.session.was_folded(told(alone, 1))
     kept = alone.session.snapshot(1, alone.last).stretches
     assert [(each.first, each.last) for each in kept] == [(1, LONG + 2)], "what lies in the last one is to be met"
+
+
+def test_names_and_headers_are_counted_as_long_as_the_message_is_known() -> None:
+    alone = Alone(contents_bytes=1_000)
+    alone.say(opened("a" * 100, name="n" * 10, headers={"k" * 40: "v" * 50}))
+    assert free(alone.contents) == 800
+    alone.say(grown(1, "b"), closed(1))
+    assert free(alone.contents) == 799, "they are counted once, and stay for as long as it is not folded"
+    rows = alone.session.rows(alone.last)
+    alone.session.give_up(told(alone, 1))
+    assert free(alone.contents) == 1_000
+    again = Alone({key: value for key, value in rows.items() if value is not None}, contents_bytes=1_000)
+    assert free(again.contents) == 900, "also after a restart"
+    again.session.close()
+    assert free(again.contents) == 1_000
+
+
+def test_names_and_headers_push_contents_out_and_have_a_bound_of_their_own() -> None:
+    alone = Alone(contents_bytes=1_000)
+    alone.say(opened("", headers={"k": "v" * 899}))
+    alone.say(opened("a" * 200))
+    assert set(alone.session.content) == {1} and free(alone.contents) == 100
+    error = alone.refused(opened("", headers={"k": "v" * 100}))
+    assert error.code is ErrorCode.RATE_LIMITED and error.detail["limit"] == "contents_bytes"
+    alone.say(opened("", name="short"))

@@ -3,6 +3,7 @@
 KNOBS is a folder; what lies in it when the process starts is rigged, and the files are read again at every use:
 
     free_bytes       what the data folder says is free
+    mounted_read_only  1 if the data folder's disk says that it is
     clock_shift_ms   how far the broker's clock is off
     tick_ms          how often the broker looks after things
     die              "before N" or "after N": SIGKILL around the Nth commit that has records in it
@@ -35,6 +36,8 @@ _COMMIT = LmdbLog.commit
 def rig(knobs: Path, data: Path) -> None:
     if (knobs / "free_bytes").exists():
         setattr(DataFolder, "free_bytes", lambda self: _number(knobs / "free_bytes"))  # noqa: B010
+    if (knobs / "mounted_read_only").exists():
+        setattr(DataFolder, "is_read_only", lambda self: bool(_number(knobs / "mounted_read_only")))  # noqa: B010
     if (knobs / "clock_shift_ms").exists():
         real_ms = clock.now_ms
         clock.now_ms = lambda: real_ms() + _number(knobs / "clock_shift_ms")
