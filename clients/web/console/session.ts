@@ -44,7 +44,10 @@ export async function enter(token: string | null): Promise<void> {
   await leave();
   try {
     // A token may say itself whose it is.
-    const who = token === null ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` } : { token };
+    const who =
+      token === null
+        ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` }
+        : { token };
     client.value = await connect(undefined, {
       ...who,
       timeoutMs: null,
@@ -68,7 +71,8 @@ function changed(state: LinkState, reason: string): void {
 }
 
 function refused(error: unknown, hadToken: boolean): void {
-  if (error instanceof Unauthorized) tokenAsked.value = hadToken ? `The broker does not take this token: ${error.message}` : "";
+  if (error instanceof Unauthorized)
+    tokenAsked.value = hadToken ? `The broker does not take this token: ${error.message}` : "";
   else lostReason.value = messageOf(error);
 }
 
