@@ -303,9 +303,9 @@ class ClientConnection:
 
     def become(self, identity: Identity) -> None:
         """The same client by a newer token. One that takes a right away ends the connection: all was begun under it."""
-        rights = {number: identity.capabilities.verbs(channel.name) for number, channel in self.channels.items()}
         if self.identity is EVERYBODY:
             return
+        rights = {number: identity.capabilities.verbs(channel.name) for number, channel in self.channels.items()}
         less = is_less(rights, self.rights)
         self.identity, self.rights = identity, rights
         if less:

@@ -34,6 +34,7 @@ from .folder import check_room
 from .head import Head
 from .journal import Entry
 from .lmdb_file import (
+    DATA_FILE,
     DATABASES,
     FORMAT,
     HEAD_MARK,
@@ -327,12 +328,15 @@ class LmdbLog:
         try:
             with NewFile(self._folder, self._env.info()["map_size"]) as fresh:
                 self._copy(fresh)
-                with opening_lock(self._folder, alone=True), self._writing, self._gate.alone():
+                # Whoever closes the old file last waits until its blocks are free: not while commits wait.
+                old = (self._folder / DATA_FILE).open("rb")
+                with old, opening_lock(self._folder, alone=True), self._writing, self._gate.alone():
                     self._copy_touched(fresh)
                     fresh.finish()
                     self._replace()
         finally:
-            self._touched = None
+            with self._writing:
+                self._touched = None
         return Compacted(before.file_bytes, self.stats().file_bytes)
 
     def give_up_compaction(self) -> None:

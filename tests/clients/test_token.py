@@ -9,6 +9,7 @@ import outlast
 import pytest
 from outlast import token as token_module
 from outlast.token import choose, fetch
+from outlast_broker import clock
 from outlast_protocol import ErrorCode
 from outlast_protocol.frames import Auth, Error, Hello, Publish, Reply
 
@@ -175,6 +176,34 @@ async def test_a_first_connection_that_is_refused_says_so_by_its_type(broker: Fa
 
 
 # --- against a broker -------------------------------------------------------------------------------------
+
+
+def test_a_connection_lives_on_under_the_next_token(tmp_path: Path) -> None:
+    """The first one has a second left, with what clocks may be apart."""
+
+    async def run() -> None:
+        credentials = Credentials(tmp_path)
+        states: list[str] = []
+        with running_broker(auth=credentials.settings()) as broker:
+            given: list[str] = []
+            second = asyncio.Event()
+
+            async def issue() -> str:
+                if given:
+                    second.set()
+                ends_s = clock.now_ms() // 1000 + (60 if given else -28)
+                given.append(credentials.token("alice", iat=ends_s - 120, exp=ends_s))
+                return given[-1]
+
+            url = f"outlast+unix://{broker.path}"
+            async with outlast.connect(url, token=issue, on_state=lambda state, _: states.append(state)) as client:
+                await second.wait()
+                expired_ms = clock.now_ms() + 2_000
+                while clock.now_ms() < expired_ms:
+                    await client.channel("room").publish("still here")
+        assert states == ["connecting", "open", "closed"] and len(given) == 2
+
+    asyncio.run(run())
 
 
 def test_rights_are_what_the_token_says(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from outlast_broker.tls import TlsFiles
+
 from tests.support.broker import running_broker
 from tests.support.proxy import CALM, Faults, Proxy
+from tests.support.web import port_of
 
 CASES = Path(__file__).parent / "cases"
 # Longer than anything here takes: what does not answer fails its case and nothing else.
@@ -157,16 +160,20 @@ async def adapter(*command: str, env: Mapping[str, str]) -> AsyncIterator[Adapte
 
 
 class Door(NamedTuple):
-    """How clients come in: `url` makes an address for them of their proxy's, which listens on a Unix socket or TCP."""
+    """How clients come in: their network's scheme, whether that listens on a Unix socket, and what the broker shows."""
 
-    name: str
-    on_unix: bool
-    url: Callable[[str], str]
+    scheme: str
+    on_unix: bool = False
+    tls: TlsFiles | None = None
 
 
-TCP = Door("tcp", False, lambda url: url)
-UNIX = Door("unix", True, lambda url: url)
-WEBSOCKET = Door("websocket", False, lambda url: url.replace("outlast://", "ws://"))
+TCP = Door("outlast")
+UNIX = Door("outlast+unix", on_unix=True)
+WEBSOCKET = Door("ws")
+
+
+def tls(files: TlsFiles) -> Door:
+    return Door("outlasts", tls=files)
 
 
 class World:
@@ -178,10 +185,16 @@ class World:
         self._door = door
         self._stack = ExitStack()
         self._networks: dict[str, Proxy] = {}
+        self._target: str | int
         self.start()
 
     def start(self) -> None:
-        self._stack.enter_context(running_broker(self._folder / "data", self._path))
+        tls = self._door.tls
+        settings: Said = {} if tls is None else {"listen": ("tls:127.0.0.1:0",), "tls": tls}
+        broker = self._stack.enter_context(running_broker(self._folder / "data", self._path, **settings))
+        self._target = self._path if tls is None else port_of(broker)
+        for network in self._networks.values():
+            network.target = self._target
 
     def stop(self) -> None:
         self._stack.close()
@@ -194,9 +207,11 @@ class World:
         """Where this client finds the broker."""
         if who not in self._networks:
             path = f"{self._path}-{len(self._networks)}" if self._door.on_unix else None
-            network = self._networks[who] = Proxy(path, self._path)
+            network = self._networks[who] = Proxy(path, self._target)
             await network.__aenter__()
-        return self._door.url(self._networks[who].url)
+        return self._networks[who].url.replace(
+            "outlast+unix" if self._door.on_unix else "outlast", self._door.scheme, 1
+        )
 
     def network(self, verb: str, who: str) -> None:
         network = self._networks[who]
@@ -227,17 +242,25 @@ class Run:
         self._connected: list[str] = []
         self._last: Exception = Unlike("nothing came of it")
 
+    @property
+    def needs_broker(self) -> bool:
+        """For itself."""
+        return any(step.who == "broker" for step in self._case.steps)
+
     async def run(self) -> str | None:
         """What went wrong, None: nothing."""
-        for step in self._case.steps:
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._step(step)
-            except (Unlike, TimeoutError, LookupError) as error:
-                return f"{self._case.name}\n  {step}\n  {error if str(error) else self._last}"
+        try:
+            for step in self._case.steps:
+                try:
+                    async with asyncio.timeout(PATIENCE_S):
+                        await self._step(step)
+                except (Unlike, TimeoutError, LookupError) as error:
+                    return f"{self._case.name}\n  {step}\n  {error if str(error) else self._last}"
+        finally:
+            await self._end()
         return None
 
-    async def end(self) -> None:
+    async def _end(self) -> None:
         """Closes its clients, whatever state they are in."""
         for task in self._later.values():
             task.cancel()
@@ -297,21 +320,15 @@ class Run:
 
 
 async def run_all(cases: Sequence[Case], client: Adapter, folder: Path, path: str, door: Door) -> list[str]:
-    """What went wrong, case by case."""
+    """What went wrong, case by case. Cases that leave the broker alone run together."""
     world = World(folder, path, door)
+    runs = [Run(case, number, client, world) for number, case in enumerate(cases)]
     try:
-        return [wrong async for wrong in _run_each(cases, client, world)]
+        wrong = await asyncio.gather(*(run.run() for run in runs if not run.needs_broker))
+        wrong += [await run.run() for run in runs if run.needs_broker]
     finally:
         await world.close()
-
-
-async def _run_each(cases: Sequence[Case], client: Adapter, world: World) -> AsyncIterator[str]:
-    for number, case in enumerate(cases):
-        run = Run(case, number, client, world)
-        wrong = await run.run()
-        await run.end()
-        if wrong is not None:
-            yield wrong
+    return [each for each in wrong if each is not None]
 
 
 def verbs(cases: Sequence[Case]) -> Iterator[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.broker import socket_path
+from tests.support.certificates import Authority
 from tests.support.node import CLIENT, build_client
 
 from . import runner
@@ -23,9 +24,17 @@ MODULES = (*NODE, str(CLIENT / "dist" / "index.js"))
 BUNDLE = (*NODE, str(CLIENT / "dist" / "browser.js"))
 
 
-async def wrongs(command: Sequence[str], folder: Path, path: str, door: Door) -> list[str]:
-    async with runner.adapter(*command, env=os.environ) as client:
+async def wrongs(command: Sequence[str], env: Mapping[str, str], folder: Path, path: str, door: Door) -> list[str]:
+    async with runner.adapter(*command, env=env) as client:
         return await runner.run_all(runner.load(), client, folder, path, door)
+
+
+def check(command: Sequence[str], door: Door, folder: Path, env: Mapping[str, str] = os.environ) -> None:
+    if command is not PYTHON:
+        build_client()
+    with socket_path() as path:
+        wrong = asyncio.run(wrongs(command, env, folder, path, door))
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +43,11 @@ async def wrongs(command: Sequence[str], folder: Path, path: str, door: Door) ->
     ids=["python-tcp", "python-unix", "javascript-tcp", "javascript-unix", "javascript-websocket"],
 )
 def test_conformance(command: Sequence[str], door: Door, tmp_path: Path) -> None:
-    if command is not PYTHON:
-        build_client()
-    with socket_path() as path:
-        wrong = asyncio.run(wrongs(command, tmp_path, path, door))
-    assert not wrong, "\n".join(wrong)
+    check(command, door, tmp_path)
+
+
+@pytest.mark.parametrize("command", [PYTHON, MODULES], ids=["python", "javascript"])
+def test_conformance_by_tls(command: Sequence[str], tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    trust = {"OUTLAST_CA_FILE": str(authority.file), "NODE_EXTRA_CA_CERTS": str(authority.file)}
+    check(command, runner.tls(authority.server()), tmp_path, {**os.environ, **trust})

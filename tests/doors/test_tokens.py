@@ -128,8 +128,11 @@ def test_over_http_a_record_bears_the_name_that_the_token_says(broker: Broker, w
     assert (forged.status, forged.code) == (403, "forbidden")
     several = token("alice", client_id="alice:*")
     assert web.ask("POST", RECORDS, {"data": "hi"}, **bearer(several), Outlast_Client="alice:phone").status == 201
+    for _ in range(2):
+        again = web.ask("POST", RECORDS, {"data": "once"}, **bearer(several), Idempotency_Key="7")
+    assert again.said["duplicate"] is True, "who has no name of its own has the same one each time"
     names = [row["client_id"] for row in web.get(RECORDS, **bearer(token("reader")))["records"]]
-    assert names == ["alice", "alice:phone"]
+    assert names == ["alice", "alice:phone", "alice:http"]
 
 
 def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient) -> None:

@@ -34,12 +34,13 @@ class Cut(Exception):
 
 
 class Proxy:
-    """Listens on a Unix socket at `path`, or on `port` of 127.0.0.1 when `path` is None. `target` is a Unix socket.
+    """Listens on a Unix socket at `path`, or on a port of 127.0.0.1 when `path` is None. `target` is a Unix socket, or
+    a port of this machine.
 
     `plan` is asked with the index of each new connection, from 0.
     """
 
-    def __init__(self, path: str | None, target: str) -> None:
+    def __init__(self, path: str | None, target: str | int) -> None:
         self.target = target
         self.plan: Callable[[int], Faults] = lambda index: CALM
         self.connections = 0
@@ -103,7 +104,7 @@ class Proxy:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, faults: Faults) -> None:
         try:
-            up_reader, up_writer = await asyncio.open_unix_connection(self.target)
+            up_reader, up_writer = await _dial(self.target)
         except OSError:
             return
         self._open.add(up_writer)
@@ -139,6 +140,12 @@ class Proxy:
             writer.write(data)
             await writer.drain()
         raise Cut
+
+
+async def _dial(target: str | int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(target, int):
+        return await asyncio.open_connection("127.0.0.1", target)
+    return await asyncio.open_unix_connection(target)
 
 
 async def _end(writer: asyncio.StreamWriter, reset: bool) -> None:

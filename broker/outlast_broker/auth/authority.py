@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from outlast_protocol import ErrorCode, ProtocolError
 
@@ -24,6 +24,7 @@ logger = logs.logger("outlast.auth")
 QUERY_LIFETIME_MS = 60_000
 PRUNE_MS = 60_000
 UNAUTHORIZED = "no token that this broker accepts came"
+T = TypeVar("T")
 
 
 class BadKeys(Exception):
@@ -36,40 +37,28 @@ class Keys(NamedTuple):
     static: StaticKeys
     signing: Mapping[str, TokenKey]
 
-    def vouch_for(self, identity: Identity) -> bool:
-        """Whether what vouched for somebody still does."""
-        fingerprints = {key.fingerprint for key in self.signing.values()}
-        return self.static.has(identity.key) or identity.key in fingerprints
+    def marks(self) -> set[object]:
+        """What tells these keys from others: an identity's `key` is one of them as long as it is vouched for."""
+        return {each.key for each in self.static.all()} | {key.fingerprint for key in self.signing.values()}
 
 
 def load_keys(settings: AuthSettings) -> Keys:
     """Raises BadKeys."""
-    static, signing = StaticKeys({}), dict[str, "TokenKey"]()
-    if settings.keys is not None:
-        with _Naming(settings.keys):
-            static = read_static_keys(settings.keys.read_text())
-    if settings.jwks is not None:
-        from .jwks import read_jwks  # takes 10 MB with it
+    static = StaticKeys({}) if settings.keys is None else _read(settings.keys, read_static_keys)
+    if settings.jwks is None:
+        return Keys(static, {})
+    from .jwks import read_jwks  # takes 10 MB with it
 
-        with _Naming(settings.jwks):
-            signing = read_jwks(settings.jwks.read_text())
-    return Keys(static, signing)
+    return Keys(static, _read(settings.jwks, read_jwks))
 
 
-class _Naming:
-    """What goes wrong within is of this file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Nothing begins."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise BadKeys(f"{self._path}: {error.strerror}") from None
-        if isinstance(error, ValueError):
-            raise BadKeys(f"{self._path}: {error}") from None
+def _read(path: Path, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(path.read_text())
+    except OSError as error:
+        raise BadKeys(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadKeys(f"{path}: {error}") from None
 
 
 class Authority:
@@ -165,11 +154,14 @@ class Authority:
         Those are they who are here by a key that is not there any more, or that grants something else now.
         """
         keys = load_keys(settings)
+        before, after = self._keys.marks(), keys.marks()
 
         def adopt() -> str:
             self._keys, self.settings = keys, settings
-            gone = self._cut([each for each in self._here if not keys.vouch_for(each.identity)], "its key is gone")
-            return f"keys: {gone} connections had one that is gone" if self.settings.configured else ""
+            if before == after:
+                return ""
+            cut = self._cut([each for each in self._here if each.identity.key not in after], "its key is gone")
+            return f"keys: {len(after - before)} new, {len(before - after)} gone, {cut} connections cut off"
 
         return adopt
 

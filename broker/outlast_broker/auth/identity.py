@@ -30,6 +30,10 @@ class ClientRule(NamedTuple):
             raise ProtocolError(ErrorCode.FORBIDDEN, text)
         return chosen
 
+    def named(self, last: str) -> str:
+        """The id of one that has none, where it is to be the same each time."""
+        return self.name + last if self.goes_on else self.name
+
     def __str__(self) -> str:
         return self.name + ANY if self.goes_on else self.name
 

@@ -16,6 +16,7 @@ from ..channel import Channel
 from ..connection import ClientConnection
 from ..engine import Engine
 
+DEFAULT_CLIENT = "http"
 F = TypeVar("F")
 # PUBLISHED holds acknowledgements; one of them is the answer to one request.
 Ack = tuple[int, int, bool]
@@ -24,7 +25,8 @@ Ack = tuple[int, int, bool]
 class Caller:
     """One client for one HTTP request; it is its connection's Wire. `unasked` is given what answers no request.
 
-    Raises ProtocolError for one who is not let in. `client_id` is what the broker calls it.
+    Raises ProtocolError for one who is not let in. `client_id` is what the broker calls it; one who has none is the
+    same client each time, for what it does twice is to be known again (docs/http.md, Idempotency-Key).
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class Caller:
         address: str,
         unasked: Callable[[Any], None] = lambda frame: None,
     ) -> None:
+        if client_id is None:
+            client_id = engine.authority.identify(token, clock.now_ms()).client.named(DEFAULT_CLIENT)
         self.engine = engine
         self.client_id = ""
         self._refused: ProtocolError | None = None

@@ -25,7 +25,6 @@ from .problem import Problem, bad_request
 from .record_json import too_large
 from .routes import Route
 
-DEFAULT_CLIENT = "http"
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # As many bytes as a batch may have; parsing more JSON at once would keep everybody else waiting.
 BODY_BYTES_MAX = 1_048_576
@@ -60,10 +59,8 @@ class Visit:
 
     @property
     def client_id(self) -> str | None:
-        """What the request calls its client; where tokens say it, it need not."""
+        """What the request calls its client, if it does."""
         client_id = self.header("Outlast-Client") or None
-        if client_id is None and not self.engine.authority.settings.configured:
-            return DEFAULT_CLIENT
         if client_id is not None and not is_name(client_id, CLIENT_ID_BYTES_MAX):
             raise bad_request(f"Outlast-Client is 1 to {CLIENT_ID_BYTES_MAX} bytes without control characters")
         return client_id

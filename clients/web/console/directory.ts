@@ -5,7 +5,6 @@ import type { ChannelSummary, Client } from "outlast";
 import { poll } from "./polling.js";
 import { Rates } from "./rates.js";
 
-const EVERY_MS = 2_000;
 // More than this nobody reads, and a browser should not hold: a longer prefix shows the rest.
 export const CHANNELS_MAX = 20_000;
 const SHOWN_MEANWHILE = 1_000;
@@ -29,18 +28,31 @@ export const directory = signal<Directory>({ prefix: "", rows: [], more: false, 
 const rates = new Rates();
 
 /** Looks at the channels that begin with `prefix`. Returns what ends it. */
-export function watchDirectory(prefix: string): () => void {
+export function watchDirectory(prefix: string, everyMs: number): () => void {
   const { rows } = directory.peek();
   // What is known of them already is shown at once.
-  directory.value = { ...directory.peek(), prefix, rows: rows.filter(({ name }) => name.startsWith(prefix)), more: false, atMs: 0 };
-  return poll(EVERY_MS, (client, signal) => list(client, prefix, signal), (said) => {
-    if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
-    else {
-      const { value: { found, more }, atMs } = said;
-      rates.look(found, atMs);
-      directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
-    }
-  });
+  directory.value = {
+    ...directory.peek(),
+    prefix,
+    rows: rows.filter(({ name }) => name.startsWith(prefix)),
+    more: false,
+    atMs: 0,
+  };
+  return poll(
+    everyMs,
+    (client, signal) => list(client, prefix, signal),
+    (said) => {
+      if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
+      else {
+        const {
+          value: { found, more },
+          atMs,
+        } = said;
+        rates.look(found, atMs);
+        directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
+      }
+    },
+  );
 }
 
 function rowsOf(found: readonly ChannelSummary[]): Row[] {
@@ -54,7 +66,8 @@ async function list(client: Client, prefix: string, signal: AbortSignal) {
     if (found.length === CHANNELS_MAX) return { found, more: true };
     found.push(summary);
     const { atMs, rows } = directory.peek();
-    if (!atMs && found.length % SHOWN_MEANWHILE === 0 && found.length > rows.length) directory.value = { ...directory.peek(), rows: rowsOf(found) };
+    if (!atMs && found.length % SHOWN_MEANWHILE === 0 && found.length > rows.length)
+      directory.value = { ...directory.peek(), rows: rowsOf(found) };
   }
   return { found, more: false };
 }

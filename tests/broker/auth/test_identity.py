@@ -23,6 +23,7 @@ def test_a_rule_for_several_devices() -> None:
         with pytest.raises(ProtocolError):
             rule.choose(other)
     assert str(rule) == "alice:*"
+    assert (rule.named("http"), read_client_rule("bob").named("http")) == ("alice:http", "bob")
 
 
 @pytest.mark.parametrize(
