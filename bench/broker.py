@@ -12,6 +12,7 @@ from pathlib import Path
 
 from outlast_broker.address import Address, TcpAddress
 from outlast_broker.config import Config
+from outlast_broker.limits import Limits
 from outlast_broker.retention import Retention
 from outlast_broker.serve import serve
 
@@ -33,6 +34,8 @@ def main() -> int:
         retention=Retention(bytes=options.retention_bytes),
         journal_age_ms=min(Config().journal_age_ms, options.fold_after_ms),
         fold_after_ms=options.fold_after_ms,
+        # All of the load is one client's, to the broker.
+        limits=Limits(connections=0, connections_per_client=0, arrivals=0),
     )
     if options.profile is None:
         return serve(config, tell_port)

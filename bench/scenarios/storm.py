@@ -15,7 +15,7 @@ from .. import gauge
 from ..run import Result, Run, shared, spread
 
 CASES = ("5,000 clients",)
-ONLY = ("outlast",)
+ONLY = ("outlast", "outlast-ws")
 CLIENTS = 5_000
 CHANNELS = 200
 RECORDS = 8

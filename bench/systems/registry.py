@@ -6,12 +6,15 @@ from .durable_streams import DurableStreams
 from .mosquitto import Mosquitto
 from .nats import Nats
 from .outlast import Outlast
+from .outlast_web import OutlastEvents, OutlastWebSocket
 from .redis import Redis
 from .socketio import SocketIo
 from .system import System
 
 _ALL: tuple[System, ...] = (
     Outlast(),
+    OutlastWebSocket(),
+    OutlastEvents(),
     Redis("always"),
     Redis("everysec"),
     Redis("stock"),

@@ -2,15 +2,14 @@
 
 Connection state recovery is on, so what was emitted stays in memory for two minutes or more; there is no log beyond
 that. WebSocket is the only transport. It has no batches: each message is an event of its own with an acknowledgement
-of its own, which the server sends after it has emitted to the room. The load masks its frames with zeros, which
-costs neither side anything: a little better than what a browser's frames cost the server.
+of its own, which the server sends after it has emitted to the room.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -18,49 +17,13 @@ from ..lane import Feed, Lane
 from ..link import Link, Load, LoadFailed, Reader, Writer
 from ..plan import Plan
 from ..server import Server
+from ..websocket import Frames, Head, frame, upgrade
 from .peers import folder as peers_folder, node_module
 
-_UPGRADE = (
-    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"
-    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-_SWITCHED = b"HTTP/1.1 101 "
-_HEAD_END = b"\r\n\r\n"
-_TEXT = 0x81
 # Engine.IO's packets, of which a message (4) bears a packet of Socket.IO's: connected, event, ack.
 _OPEN, _PING, _PONG = b"0", b"2", b"3"
 _CONNECT, _EVENT, _ACK = b"40", b"42", b"43"
 _SUBSCRIBED = b"430[]"
-
-
-def frame(text: bytes) -> bytes:
-    """A client's text frame of at most 65,535 bytes. Clients must mask; a key of zeros changes nothing."""
-    size = len(text)
-    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
-    return bytes([_TEXT]) + length + bytes(4) + text
-
-
-class Frames:
-    """Cuts what the server sends into the texts of its frames. Raises LoadFailed at a frame that is not text."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        data = self._rest + data
-        start, size = 0, len(data)
-        while size - start >= 2:
-            if data[start] != _TEXT:
-                raise LoadFailed(f"the server sent {data[start : start + 50]!r}")
-            body, length = start + 2, data[start + 1]
-            if length >= 126:
-                body += 2 if length == 126 else 8
-                length = int.from_bytes(data[start + 2 : body], "big")
-            if size < body or size < body + length:
-                break
-            start = body + length
-            yield data[body:start]
-        self._rest = data[start:]
 
 
 class Session:
@@ -70,29 +33,16 @@ class Session:
         self._link = link
         self._connected = connected
         self._frames = Frames()
-        self._head: bytes | None = b""
-        link.transport.write(_UPGRADE)
+        self._head = Head()
+        link.transport.write(upgrade("/socket.io/?EIO=4&transport=websocket"))
 
     def events(self, data: bytes) -> list[bytes]:
         try:
-            texts = list(self._frames.feed(self._after_head(data)))
+            texts = list(self._frames.feed(self._head.after(data)))
             return [text for text in texts if text[:2] in (_EVENT, _ACK) or self._control(text)]
         except LoadFailed as error:
             self._link.load.fail(error)
             return []
-
-    def _after_head(self, data: bytes) -> bytes:
-        """What follows the response to the upgrade."""
-        if self._head is None:
-            return data
-        self._head += data
-        if _HEAD_END not in self._head:
-            return b""
-        if not self._head.startswith(_SWITCHED):
-            raise LoadFailed(f"the server said {self._head[:200]!r}")
-        rest = self._head.partition(_HEAD_END)[2]
-        self._head = None
-        return rest
 
     def _control(self, text: bytes) -> bool:
         """Always False: a packet that is not for the owner."""

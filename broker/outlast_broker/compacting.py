@@ -6,7 +6,6 @@ is moved into chunks and the deleted channels are erased, and then everything th
 
 from __future__ import annotations
 
-import logging
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
+from . import logs
 from .log import Compacted, Outcome
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
     from .engine import Engine
 
-logger = logging.getLogger("outlast.compacting")
+logger = logs.logger("outlast.compacting")
 
 # What could not be done for lack of room is tried again.
 RETRY_S = 600.0
@@ -88,9 +88,9 @@ class Compacting:
     def _copied(self, outcome: Compacted | Exception) -> None:
         waiting, self._waiting = self._waiting, []
         if isinstance(outcome, Exception):
-            logger.error("not compacted: %s", outcome)
+            logger.error("not_compacted", error=str(outcome))
         else:
-            logger.info("compacted: %d bytes were %d", outcome.after_bytes, outcome.before_bytes)
+            logger.info("compacted", before_bytes=outcome.before_bytes, after_bytes=outcome.after_bytes)
         for told in waiting:
             told(outcome)
         self._engine.outbox.flush()

@@ -28,6 +28,7 @@ COUNTED = {
     "rate_limited": "HTTP requests refused because of a rate.",
     "records_in": "Records accepted.",
     "refused": "Errors of any kind told to clients.",
+    "reloads_refused": "Reloads that changed nothing, for something was wrong.",
     "resyncs": "Subscriptions that were told that records are gone.",
     "turned_away": "Sockets refused at the door: too many, or too often.",
     "unauthorized": "Tokens that were not believed, or missing.",
@@ -65,6 +66,7 @@ class Counters:
     rate_limited: int
     records_in: int
     refused: int
+    reloads_refused: int
     resyncs: int
     turned_away: int
     unauthorized: int

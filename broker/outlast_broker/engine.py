@@ -37,23 +37,13 @@ from .group import Group
 from .head import Head
 from .hub import Hub
 from .journal import entry_head
+from .jumps import Jumps
 from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
 from .measures import Measures
 from .outbox import Outbox
 from .rules import Rules
-from .session import (
-    ENTRY_ROW,
-    FOLDED_ROW,
-    MESSAGE_ROW,
-    THROUGH_ROW,
-    Author,
-    Contents,
-    Growing,
-    Session,
-    message_key,
-    unpack_growing,
-)
+from .session import LOADED_ROWS, MESSAGE_ROW, Author, Contents, Session, read_folded
 from .settling import Settling
 from .subscription import Subscription
 from .sweep import sooner
@@ -99,6 +89,7 @@ class Engine:
         self.authority = Authority(self)
         self.refusal: ProtocolError | None = None
         self.leaving = False
+        self.jumps = Jumps(clock.now_ms(), clock.steady_ms())
         self.loop = loop
         self._failed = failed
         self.settling = Settling(config.journal_bytes, config.journal_age_ms)
@@ -200,16 +191,11 @@ class Engine:
     def session(self, channel: Channel) -> Session:
         if channel.session is None:
             rows: dict[bytes, bytes] = {}
-            for kind in (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW):
+            for kind in LOADED_ROWS:
                 rows |= self.log.rows(channel.number, kind)
-            channel.session = Session(rows, partial(self._folded, channel), self._contents)
+            channel.session = Session(rows, partial(read_folded, self.log, channel.number), self._contents)
             self.folding.note(channel)
         return channel.session
-
-    def _folded(self, channel: Channel, message: int) -> Growing | None:
-        """A message that the store holds folded, if retention has left it there."""
-        row = self.log.row(channel.number, message_key(FOLDED_ROW, message))
-        return None if row is None else unpack_growing(row)
 
     # --- cursors ------------------------------------------------------------------------------------------
 
@@ -380,7 +366,7 @@ class Engine:
                 group.heads.add(channel)
         # What is where the chunks are cut can be said again once they are what the log says.
         for channel in group.trims.difference(group.moving, group.rewriting):
-            self._trim(channel, group, now_ms)
+            self._trim(channel, group, self.jumps.present_ms(now_ms, clock.steady_ms()))
         group.work.heads = [(channel.number, channel.head()) for channel in group.heads if not channel.dead]
         group.work.forget_journal = self.settling.forget_through
 
@@ -558,6 +544,7 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Once a second: what time alone changes."""
         self.measures.tick(now_ms)
+        now_ms = self.jumps.present_ms(now_ms, clock.steady_ms())
         for number in self.log.due(now_ms, DUE_PER_TICK):
             channel = self.load(number)
             if channel is None:

@@ -1,6 +1,6 @@
 """Metrics as the text that Prometheus reads: its own format, or OpenMetrics when that is asked for. Pure.
 
-prometheus_client would take milliseconds of the loop for what is a tenth of one here: docs/decisions/0021.
+prometheus_client would keep the loop six times as long: docs/decisions/0021.
 """
 
 from __future__ import annotations

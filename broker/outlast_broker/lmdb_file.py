@@ -27,6 +27,8 @@ DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 # Whoever opens the store beside the broker shares this lock while he does; the broker has it alone to change the file.
 OPENING_FILE = "opening.lock"
 COPY_FOLDER = "compacting"
+# A copy is synced this often: a commit's fsync may have to wait for all that others have written to the same disk.
+SYNC_BYTES = 8 << 20
 U64 = Struct(">Q")
 PAIR = Struct(">QQ")
 # In the place of a chunk's first offset: the channel's head.
@@ -244,10 +246,15 @@ class NewFile:
             readahead=False, meminit=True,
         )  # fmt: skip
         self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+        self._unsynced_bytes = 0
 
     def append(self, database: str, items: list[tuple[bytes, bytes]]) -> None:
         with self._env.begin(write=True) as txn, txn.cursor(db=self._databases[database]) as cursor:
             cursor.putmulti(items, append=True)
+        self._unsynced_bytes += sum(len(key) + len(value) for key, value in items)
+        if self._unsynced_bytes >= SYNC_BYTES:
+            self._unsynced_bytes = 0
+            self.sync()
 
     def change(self, database: str, items: list[tuple[bytes, bytes | None]]) -> None:
         """None takes the entry away."""

@@ -17,7 +17,7 @@ a longer one would pin pages and make the file grow. docs/decisions/0001 says wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from operator import itemgetter
@@ -34,6 +34,7 @@ from .folder import check_room
 from .head import Head
 from .journal import Entry
 from .lmdb_file import (
+    DATA_FILE,
     DATABASES,
     FORMAT,
     HEAD_MARK,
@@ -327,12 +328,15 @@ class LmdbLog:
         try:
             with NewFile(self._folder, self._env.info()["map_size"]) as fresh:
                 self._copy(fresh)
-                with opening_lock(self._folder, alone=True), self._writing, self._gate.alone():
+                # Whoever closes the old file last waits until its blocks are free: not while commits wait.
+                old = (self._folder / DATA_FILE).open("rb")
+                with old, opening_lock(self._folder, alone=True), self._writing, self._gate.alone():
                     self._copy_touched(fresh)
                     fresh.finish()
                     self._replace()
         finally:
-            self._touched = None
+            with self._writing:
+                self._touched = None
         return Compacted(before.file_bytes, self.stats().file_bytes)
 
     def give_up_compaction(self) -> None:
@@ -441,6 +445,12 @@ class LmdbLog:
         with self._reading("chunks") as txn:
             stored = self._get(txn, "chunks", PAIR.pack(number, HEAD_MARK))
         return head.decode(stored) if stored else None
+
+    @_without_frames
+    def heads(self, numbers: Sequence[int]) -> dict[int, Head]:
+        with self._reading("chunks") as txn:
+            stored = {number: self._get(txn, "chunks", PAIR.pack(number, HEAD_MARK)) for number in numbers}
+        return {number: head.decode(value) for number, value in stored.items() if value is not None}
 
     @_without_frames
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -27,6 +28,14 @@ EXIT_UNAVAILABLE = os.EX_UNAVAILABLE
 EXIT_IN_USE = os.EX_CANTCREAT
 EXIT_STORE_FAILED = os.EX_IOERR
 EXIT_CONFIG = os.EX_CONFIG
+ADVICE = {
+    errno.EACCES: "this user may not; see who owns the folder (ports below 1024 are for root)",
+    errno.EADDRINUSE: "somebody else listens there; stop them, or give another --listen",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see --listen",
+    errno.EMFILE: "no file descriptor is left; raise `ulimit -n`, or LimitNOFILE= in the unit",
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EROFS: "the disk is read-only; mount it for writing, or see in the kernel's log why it is not",
+}
 
 
 def serve(
@@ -61,7 +70,8 @@ def serve(
     except TlsError as error:
         return _complain(str(error), EXIT_UNAVAILABLE)
     except OSError as error:
-        return _complain(f"cannot listen or open the data folder: {error}", EXIT_UNAVAILABLE)
+        advice = ADVICE.get(error.errno or 0, "")
+        return _complain(f"cannot listen or open the data folder: {error}{advice and f': {advice}'}", EXIT_UNAVAILABLE)
     return os.EX_OK
 
 

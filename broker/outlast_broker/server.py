@@ -23,7 +23,6 @@ from .connection import ClientConnection
 from .counters import Counters
 from .damage import Damaged
 from .door import NativeDoor
-from .drift import Drift
 from .engine import Engine
 from .folder import DataFolder
 from .front_door import FrontDoor
@@ -82,7 +81,6 @@ class Server:
         self._socket_files: list[str] = []
         self._ticks = 0
         self._descriptors_said_ms = -DESCRIPTORS_SAY_MS
-        self._drift = Drift(clock.now_ms(), clock.steady_ms())
         self._stopping = False
         self._ending: asyncio.Future[None]
         self._folder: DataFolder | None = None
@@ -235,13 +233,13 @@ class Server:
         self._engine.admission.tick(now_ms)
         self._relieve(now_ms)
         self._watch_descriptors(now_ms)
-        self._watch_clock(clock.now_ms(), now_ms)
         self._watch_disk()
         self._watch_certificate()
         if self._ticks % DEAD_READERS_TICKS == 0:
             self._engine.log.drop_dead_readers()
         self._revisiting.tick()
         self._engine.tick(clock.now_ms())
+        self._tell_of_jumps()
         self._engine.outbox.flush()
         self._say_how_things_are()
 
@@ -282,6 +280,11 @@ class Server:
             self._descriptors_said_ms = now_ms
             logger.error("descriptors_used_up", limit=descriptors.limit())
 
+    def _tell_of_jumps(self) -> None:
+        for jumped_ms in self._engine.jumps.noticed():
+            self._engine.counters.clock_jumps += 1
+            logger.warning("clock_jumped", by_ms=jumped_ms)
+
     def _watch_certificate(self) -> None:
         if self.tls is not None:
             self._engine.certificate_expires_ms = self.tls.expires_ms
@@ -307,12 +310,6 @@ class Server:
             return f"{free} bytes of disk are free, the reserve is {self._config.disk_reserve_bytes}"
         return ""
 
-    def _watch_clock(self, now_ms: int, steady_ms: int) -> None:
-        """Records keep their order, leases and timeouts their length; but ages and times to live follow the clock."""
-        if jumped_ms := self._drift.jumped_ms(now_ms, steady_ms):
-            self._engine.counters.clock_jumps += 1
-            logger.warning("clock_jumped", by_ms=jumped_ms)
-
     # --- reloading ----------------------------------------------------------------------------------------
 
     def _prepare_to_reload(self) -> None:
@@ -328,6 +325,8 @@ class Server:
     def _bound(self) -> None:
         """Puts the limits of the configuration in force, as far as there are descriptors for them."""
         limits = fitting(self._config.limits, descriptors.limit())
+        if limits.connections < self._config.limits.connections:
+            logger.warning("descriptors_few", limit=descriptors.limit(), connections=limits.connections)
         self._engine.admission.limits = limits
         self._engine.debts.bound(limits.outgoing_bytes, self._config.reader_buffer_bytes)
         self.lobby.arrivals_max = limits.arrivals
@@ -360,6 +359,7 @@ class Server:
             reloaded = self._reloading.reload()
         except ReloadRefused as refusal:
             self._reload_refused = str(refusal)
+            self._engine.counters.reloads_refused += 1
             logger.error("reload_refused", error=str(refusal))
         else:
             self._reload_refused = ""

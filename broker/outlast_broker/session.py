@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgpack
 from outlast_protocol import ErrorCode, ProtocolError, Record
@@ -33,9 +33,14 @@ from .state import Entry, Totals, apply_state, totals_of
 from .stretches import Stretch, Stretches
 from .sweep import Sweep
 
+if TYPE_CHECKING:
+    from .log import Log
+
 # Messages are folded and let go of some time after they are closed.
 KEPT_RETRY_MS = 1_000
 MESSAGE_ROW, ENTRY_ROW, FOLDED_ROW, THROUGH_ROW = b"m", b"s", b"M", b"x"
+# What is read with the channel; what is folded is read when somebody asks for it.
+LOADED_ROWS = (MESSAGE_ROW, ENTRY_ROW, THROUGH_ROW)
 
 
 class Growing(NamedTuple):
@@ -70,6 +75,12 @@ class Growing(NamedTuple):
     def pack(self) -> bytes:
         packed: bytes = msgpack.packb((*self[:4], int(self.state), *self[5:]))
         return packed
+
+
+def read_folded(log: Log, number: int, message: int) -> Growing | None:
+    """A message that the store holds folded, if retention has left it there."""
+    row = log.row(number, message_key(FOLDED_ROW, message))
+    return None if row is None else unpack_growing(row)
 
 
 def unpack_growing(value: bytes) -> Growing:

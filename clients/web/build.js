@@ -48,8 +48,12 @@ async function built({ folder, path }) {
     plugins: [client],
   });
   const files = new Map(outputFiles.map(({ path, contents }) => [relative(join(here, "out"), path), contents]));
-  for (const name of readdirSync(join(here, folder, "files"))) files.set(name, readFileSync(join(here, folder, "files", name)));
-  return files.set("index.html", Buffer.from(linked(readFileSync(join(here, folder, "index.html"), "utf8"), path, files)));
+  for (const name of readdirSync(join(here, folder, "files")))
+    files.set(name, readFileSync(join(here, folder, "files", name)));
+  return files.set(
+    "index.html",
+    Buffer.from(linked(readFileSync(join(here, folder, "index.html"), "utf8"), path, files)),
+  );
 }
 
 /** The page's HTML, in which each file's address says what is in it, so that a browser may keep it for ever. */
@@ -64,7 +68,9 @@ export function versionOf(bytes) {
 
 function differences(folder, files) {
   const there = new Set(readdirSync(folder));
-  const wrong = [...files].filter(([name, bytes]) => !there.delete(name) || !readFileSync(join(folder, name)).equals(bytes));
+  const wrong = [...files].filter(
+    ([name, bytes]) => !there.delete(name) || !readFileSync(join(folder, name)).equals(bytes),
+  );
   return [...wrong.map(([name]) => name), ...there].map((name) => relative(root, join(folder, name)));
 }
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from outlast_broker.lmdb_file import FORMAT
-from outlast_protocol.frames import Error, GoAway
+from outlast_protocol.frames import Configure, Error, GoAway
 
+from tests.broker.patience import within
 from tests.broker.store import flipped, put, raw, values
 from tests.support.broker import PATIENCE_S, BrokerProcess, RawClient, broker_process, socket_path
+from tests.support.home import home
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         with broker_process(tmp_path, address, wait=False) as broker:
             code, complaint = ended(broker)
     assert code == os.EX_UNAVAILABLE
-    assert complaint.startswith("outlast: cannot listen")
+    assert complaint.startswith("outlast: cannot listen") and "give another --listen" in complaint
 
 
 def test_a_folder_in_use(tmp_path: Path, path: str) -> None:
@@ -96,6 +101,53 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, path: str) -> None:
     with broker_process(tmp_path / "file" / "data", path, wait=False) as broker:
         code, complaint = ended(broker)
     assert code == os.EX_UNAVAILABLE and "outlast: cannot" in complaint
+
+
+def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    with home(tmp_path) as place:
+        place.knob("read_only", "")
+        assert place.start(wait=False).process.wait(PATIENCE_S) == os.EX_UNAVAILABLE
+        assert "broker.lock" in place.complaints() and "mount it for writing" in place.complaints()
+
+
+def test_too_few_descriptors_are_said_at_the_start(tmp_path: Path, path: str) -> None:
+    """The soft limit is raised to the hard one first, which a process cannot raise."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with broker_process(tmp_path, path) as broker:
+            assert resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)[0] == limits[1]
+            broker.terminate()
+            broker.exit_code()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    command = f"ulimit -n 256; exec {sys.executable} -m outlast_cli serve --memory --listen unix:{path}"
+    with subprocess.Popen(["sh", "-c", command], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(2)]
+        process.terminate()
+    [line] = [json.loads(line) for line in said if line.startswith("{")]
+    assert line["event"] == "descriptors_few" and line["limit"] == 256 and line["connections"] < 256
+
+
+def test_a_clock_that_jumps_forgets_nothing(tmp_path: Path) -> None:
+    """Ten years forward, with records that are to be kept for a minute; and back."""
+    with home(tmp_path, journal_bytes=1, journal_age_ms=1) as place:
+        place.knob("clock_shift_ms", 0)
+        place.knob("tick_ms", 10)
+        alice = place.start().client()
+        number = alice.open("room").number
+        alice.result(Configure(alice.request(), "room", {"age_ms": 60_000}))
+        for at in range(20):
+            alice.publish(number, f"{at}" * 1_000)
+        for jumps, shift_ms in enumerate((315_360_000_000, 0), 1):
+            place.knob("clock_shift_ms", shift_ms)
+            with within(PATIENCE_S):
+                while place.complaints().count("clock_jumped") < jumps:
+                    alice.publish(number, "meanwhile")
+        assert alice.info("room")["first"] == 1
+        said = [json.loads(line) for line in place.complaints().splitlines() if "clock_jumped" in line]
+    assert [round(jump["by_ms"], -4) for jump in said] == [315_360_000_000, -315_360_000_000]
 
 
 def test_a_damaged_store(tmp_path: Path, path: str) -> None:

@@ -52,7 +52,9 @@ test("channels are found by prefix, and opened, with the keyboard alone", async 
   await page.locator("dialog").waitFor({ state: "detached" });
 });
 
-test("a channel is seen live: messages that grow, records, state, who is there, who has read how far", async ({ name }) => {
+test("a channel is seen live: messages that grow, records, state, who is there, who has read how far", async ({
+  name,
+}) => {
   const channel = agent.channel(name);
   const answer = channel.message({ name: "answer" });
   await answer.append("Leave, ");
@@ -93,7 +95,11 @@ test("text and JSON are published by hand, and what is no JSON is not", async ({
   await sees(page, ".item.record .data", ["first", "by hand", '{"ok":true}']);
   const stored = [];
   for await (const { data, name } of channel.history()) stored.push([name, data]);
-  assert.deepEqual(stored, [[null, "first"], ["note", "by hand"], ["note", { ok: true }]]);
+  assert.deepEqual(stored, [
+    [null, "first"],
+    ["note", "by hand"],
+    ["note", { ok: true }],
+  ]);
 });
 
 test("a message is cancelled by hand, and its agent hears of it", async ({ name }) => {
@@ -108,6 +114,17 @@ test("a message is cancelled by hand, and its agent hears of it", async ({ name 
   await answer.cancel(cancellation.text);
   await sees(page, ".item.message.cancelled .muted", ["cancelled from the console"]);
   await inbox.close();
+});
+
+test("what an agent asks for is approved by hand", async ({ name }) => {
+  const channel = agent.channel(name);
+  const asked = channel.askApproval("Deploy it?");
+  const page = await openConsole(person, broker, named(name));
+  await sees(page, ".item.record .words", ["Deploy it?"]);
+  await page.click(".item.record >> text=Approve");
+  assert.equal((await asked).accepted, true);
+  await page.locator(".item.record .state.complete", { hasText: "accepted by console-" }).waitFor();
+  assert.equal(await page.locator("text=Refuse").count(), 0);
 });
 
 test("a channel is deleted only by somebody who writes its name", async ({ name }) => {

@@ -233,4 +233,4 @@ def test_messages_are_whole_over_every_kill(schedule: str, tmp_path: Path) -> No
                 time.sleep(rng.uniform(0, 0.3))
         audit(place.start().client("auditor"), agent)
         assert all(visitor.visits for visitor in visitors) and len(agent.stories) > KILLS
-        assert "Traceback" not in place.complaints() and "not folded" not in place.complaints()
+        assert "Traceback" not in place.complaints() and "not_folded" not in place.complaints()

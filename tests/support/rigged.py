@@ -3,6 +3,7 @@
 KNOBS is a folder; what lies in it when the process starts is rigged, and the files are read again at every use:
 
     free_bytes       what the data folder says is free
+    read_only          the disk takes nothing
     mounted_read_only  1 if the data folder's disk says that it is
     clock_shift_ms   how far the broker's clock is off
     tick_ms          how often the broker looks after things
@@ -15,6 +16,7 @@ KNOBS is a folder; what lies in it when the process starts is rigged, and the fi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -22,6 +24,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from outlast_broker import clock, server
 from outlast_broker.config import Config
@@ -36,6 +39,8 @@ _COMMIT = LmdbLog.commit
 def rig(knobs: Path, data: Path) -> None:
     if (knobs / "free_bytes").exists():
         setattr(DataFolder, "free_bytes", lambda self: _number(knobs / "free_bytes"))  # noqa: B010
+    if (knobs / "read_only").exists():
+        setattr(DataFolder, "_acquire", _refuse_to_write)  # noqa: B010
     if (knobs / "mounted_read_only").exists():
         setattr(DataFolder, "is_read_only", lambda self: bool(_number(knobs / "mounted_read_only")))  # noqa: B010
     if (knobs / "clock_shift_ms").exists():
@@ -48,6 +53,10 @@ def rig(knobs: Path, data: Path) -> None:
         _die_around_commit(when, int(count))
     if (knobs / "disk").exists():
         _Disk(data / "data.mdb", *(knobs / "disk").read_text().split()).wait_for_signal()
+
+
+def _refuse_to_write(folder: DataFolder, file: Path) -> NoReturn:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 
 
 def _number(file: Path) -> int:

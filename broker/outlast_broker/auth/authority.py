@@ -37,10 +37,9 @@ class Keys(NamedTuple):
     static: StaticKeys
     signing: Mapping[str, TokenKey]
 
-    def vouch_for(self, identity: Identity) -> bool:
-        """Whether what vouched for somebody still does."""
-        fingerprints = {key.fingerprint for key in self.signing.values()}
-        return self.static.has(identity.key) or identity.key in fingerprints
+    def marks(self) -> set[object]:
+        """What tells these keys from others: an identity's `key` is one of them as long as it is vouched for."""
+        return {each.key for each in self.static.all()} | {key.fingerprint for key in self.signing.values()}
 
 
 def load_keys(settings: AuthSettings) -> Keys:
@@ -155,11 +154,14 @@ class Authority:
         Those are they who are here by a key that is not there any more, or that grants something else now.
         """
         keys = load_keys(settings)
+        before, after = self._keys.marks(), keys.marks()
 
         def adopt() -> str:
             self._keys, self.settings = keys, settings
-            gone = self._cut([each for each in self._here if not keys.vouch_for(each.identity)], "its key is gone")
-            return f"keys: {gone} connections had one that is gone" if self.settings.configured else ""
+            if before == after:
+                return ""
+            cut = self._cut([each for each in self._here if each.identity.key not in after], "its key is gone")
+            return f"keys: {len(after - before)} new, {len(before - after)} gone, {cut} connections cut off"
 
         return adopt
 

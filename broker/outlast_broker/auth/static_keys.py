@@ -57,10 +57,6 @@ class StaticKeys:
         """Whom they are for, in the order of the file."""
         return [key.identity(capabilities) for key, capabilities in self._rows.values()]
 
-    def has(self, key: object) -> bool:
-        """Whether a key is still what it was."""
-        return isinstance(key, StaticKey) and self._rows.get(key.id, (None,))[0] == key
-
     def issued(self, subject: str) -> int | None:
         """When the key of this subject was made, None when there is none."""
         row = self._rows.get(subject)

@@ -19,7 +19,7 @@ from threading import Thread
 from typing import BinaryIO, NamedTuple
 
 from ..folder import check_room
-from ..lmdb_file import Extent, StoreFile, sync_folder
+from ..lmdb_file import SYNC_BYTES, Extent, StoreFile, sync_folder
 from .verification import Told, Verdict, verify
 
 PREFIX, SUFFIX, PART = "outlast-", ".mdb", ".part"
@@ -69,12 +69,17 @@ def _copy(store: StoreFile, part: BinaryIO, compact: bool, extent: Extent, told:
     reading, writing = os.pipe()
     copier = Thread(target=_fill, args=(store, writing, compact, failures), daemon=True)
     copier.start()
-    done, of = 0, extent.used_bytes if compact else extent.file_bytes
+    done, synced = 0, 0
+    of = extent.used_bytes if compact else extent.file_bytes
     try:
         with open(reading, "rb", buffering=0) as pipe:
             while piece := pipe.read(PIECE_BYTES):
                 part.write(piece)
                 done += len(piece)
+                if done - synced >= SYNC_BYTES:
+                    synced = done
+                    part.flush()
+                    os.fdatasync(part.fileno())
                 told(min(done, of), of)
     finally:
         copier.join()

@@ -10,7 +10,9 @@ import sys
 
 _THIN = "outlast needs the broker's packages: pip install 'outlast[broker]'"
 # What `pip install outlast` alone does not bring.
-_EXTRA = frozenset({"click", "lmdb", "uvloop", "prometheus_client", "pydantic", "pydantic_settings", "structlog"})
+_EXTRA = frozenset(
+    {"click", "joserfc", "lmdb", "uvloop", "prometheus_client", "pydantic", "pydantic_settings", "structlog"}
+)
 
 
 def main() -> int:

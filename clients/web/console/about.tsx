@@ -21,8 +21,15 @@ interface Rights {
 export function About({ follower, info }: { follower: Follower; info: Seen<ChannelInfo> }) {
   const { name } = follower.channel;
   const isLive = follower.phase.value === "live";
-  const cursors = usePolled(EVERY_MS, (client, signal) => (isLive ? first(client.channel(name).cursors(signal)) : none()), [name, isLive]);
-  const rights = usePolled(EVERY_MS, (client, signal) => (isLive ? rightsOf(client, name, signal) : noRights()), [name, isLive]);
+  const cursors = usePolled(
+    EVERY_MS,
+    (client, signal) => (isLive ? first(client.channel(name).cursors(signal)) : none()),
+    [name, isLive],
+  );
+  const rights = usePolled(EVERY_MS, (client, signal) => (isLive ? rightsOf(client, name, signal) : noRights()), [
+    name,
+    isLive,
+  ]);
   const { leases, claims } = rights.value.value ?? { leases: [], claims: [] };
   return (
     <>
@@ -30,13 +37,19 @@ export function About({ follower, info }: { follower: Follower; info: Seen<Chann
       <State follower={follower} />
       <Members follower={follower} />
       <Part title="Cursors" count={cursors.value.value?.length} error={cursors.value.error} empty="none">
-        {(cursors.value.value ?? []).map((cursor) => <CursorRow key={cursor.name} cursor={cursor} info={info.value} />)}
+        {(cursors.value.value ?? []).map((cursor) => (
+          <CursorRow key={cursor.name} cursor={cursor} info={info.value} />
+        ))}
       </Part>
       <Part title="Leases" count={leases.length} error={rights.value.error} empty="none">
-        {leases.map((lease) => <LeaseRow key={lease.name} lease={lease} />)}
+        {leases.map((lease) => (
+          <LeaseRow key={lease.name} lease={lease} />
+        ))}
       </Part>
       <Part title="Claims" count={claims.length} error="" empty="none">
-        {claims.map((claim) => <ClaimRow key={claim.key} claim={claim} />)}
+        {claims.map((claim) => (
+          <ClaimRow key={claim.key} claim={claim} />
+        ))}
       </Part>
       {info.value && <Settings channel={follower.channel} info={info.value} />}
     </>
@@ -69,7 +82,14 @@ interface PartGiven {
 function Part({ title, count, error, empty, children }: PartGiven) {
   return (
     <details open class={count ? "part" : "part bare"}>
-      <summary>{title} {count ? <span class="badge">{count === SHOWN ? `${SHOWN}+` : count}</span> : <span class="faint">{count === undefined ? "" : empty}</span>}</summary>
+      <summary>
+        {title}{" "}
+        {count ? (
+          <span class="badge">{count === SHOWN ? `${SHOWN}+` : count}</span>
+        ) : (
+          <span class="faint">{count === undefined ? "" : empty}</span>
+        )}
+      </summary>
       <Failure error={error} />
       {count ? <ul>{children}</ul> : null}
     </details>
@@ -80,14 +100,34 @@ function Facts({ info: { value, error } }: { info: Seen<ChannelInfo> }) {
   if (!value) return <Failure error={error} />;
   const { first, last, bytes, createdMs, lastMs, subscribers, epoch } = value;
   const facts: [string, ComponentChildren][] = [
-    ["Records", <>{showCount(last - first + 1)} <span class="muted">{first <= last && `${showCount(first)} – ${showCount(last)}`}</span></>],
+    [
+      "Records",
+      <>
+        {showCount(last - first + 1)}{" "}
+        <span class="muted">{first <= last && `${showCount(first)} – ${showCount(last)}`}</span>
+      </>,
+    ],
     ["Size", showBytes(bytes)],
     ["Readers", showCount(subscribers)],
     ["Last record", lastMs ? <Ago atMs={lastMs} /> : "never"],
-    ["Made", <span title={new Date(createdMs).toLocaleString()}><Ago atMs={createdMs} /></span>],
+    [
+      "Made",
+      <span title={new Date(createdMs).toLocaleString()}>
+        <Ago atMs={createdMs} />
+      </span>,
+    ],
     ["Epoch", <code>{epoch}</code>],
   ];
-  return <dl class="facts">{facts.map(([term, fact]) => <div key={term}><dt>{term}</dt><dd>{fact}</dd></div>)}</dl>;
+  return (
+    <dl class="facts">
+      {facts.map(([term, fact]) => (
+        <div key={term}>
+          <dt>{term}</dt>
+          <dd>{fact}</dd>
+        </div>
+      ))}
+    </dl>
+  );
 }
 
 function State({ follower }: { follower: Follower }) {
@@ -97,7 +137,9 @@ function State({ follower }: { follower: Follower }) {
       {entries.map(([key, { value, version, clientId, timeMs }]) => (
         <li key={key} title={`by ${clientId}, ${new Date(timeMs).toLocaleString()}`}>
           <div class="pair">
-            <span><code>{key}</code> {isBrief(value) && <Value data={value} brief />}</span>
+            <span>
+              <code>{key}</code> {isBrief(value) && <Value data={value} brief />}
+            </span>
             <span class="faint">v{showCount(version)}</span>
           </div>
           {!isBrief(value) && <Value data={value} />}
@@ -109,7 +151,10 @@ function State({ follower }: { follower: Follower }) {
 
 /** It fits beside its key. */
 function isBrief(value: Data): boolean {
-  return value === null || (typeof value === "string" ? value.length <= BRIEF && !value.includes("\n") : typeof value !== "object");
+  return (
+    value === null ||
+    (typeof value === "string" ? value.length <= BRIEF && !value.includes("\n") : typeof value !== "object")
+  );
 }
 
 function Members({ follower }: { follower: Follower }) {
@@ -119,8 +164,13 @@ function Members({ follower }: { follower: Follower }) {
       {members.slice(0, SHOWN).map(({ clientId, memberId, status, data, sinceMs }) => (
         <li key={`${memberId}:${clientId}`}>
           <div class="pair">
-            <span><i class={`dot ${status}`} title={status} /> {clientId}{status === "away" && <span class="muted"> away</span>}</span>
-            <span class="faint"><Ago atMs={sinceMs} /></span>
+            <span>
+              <i class={`dot ${status}`} title={status} /> {clientId}
+              {status === "away" && <span class="muted"> away</span>}
+            </span>
+            <span class="faint">
+              <Ago atMs={sinceMs} />
+            </span>
           </div>
           {data !== null && data !== "" && !(data instanceof Uint8Array && !data.length) && <Value data={data} brief />}
         </li>
@@ -139,7 +189,9 @@ function CursorRow({ cursor: { name, offset, lag, ackedMs }, info }: { cursor: C
       </div>
       <div class="pair">
         <meter min={0} max={Math.max(all, 1)} value={Math.max(all - lag, 0)} aria-label={`What ${name} has read`} />
-        <span class="faint">{showCount(offset)} · <Ago atMs={ackedMs} /></span>
+        <span class="faint">
+          {showCount(offset)} · <Ago atMs={ackedMs} />
+        </span>
       </div>
     </li>
   );
@@ -148,8 +200,12 @@ function CursorRow({ cursor: { name, offset, lag, ackedMs }, info }: { cursor: C
 function LeaseRow({ lease: { name, holder, ttlMs, leftMs } }: { lease: LeaseInfo }) {
   return (
     <li class="pair">
-      <span>{name} <span class="muted">held by</span> {holder}</span>
-      <span class="faint" title={`renewed every so often, for ${showDuration(ttlMs)}`}>{showDuration(leftMs)} left</span>
+      <span>
+        {name} <span class="muted">held by</span> {holder}
+      </span>
+      <span class="faint" title={`renewed every so often, for ${showDuration(ttlMs)}`}>
+        {showDuration(leftMs)} left
+      </span>
     </li>
   );
 }
@@ -158,8 +214,17 @@ function ClaimRow({ claim: { key, status, holder, attempt, timeMs } }: { claim: 
   const word = { in_progress: "open", done: "complete", free: "interrupted" }[status];
   return (
     <li>
-      <div class="pair"><code>{key}</code><span class={`state ${word}`}>{status.replace("_", " ")}</span></div>
-      <div class="pair faint"><span>{holder}{attempt > 1 && `, attempt ${attempt}`}</span><Ago atMs={timeMs} /></div>
+      <div class="pair">
+        <code>{key}</code>
+        <span class={`state ${word}`}>{status.replace("_", " ")}</span>
+      </div>
+      <div class="pair faint">
+        <span>
+          {holder}
+          {attempt > 1 && `, attempt ${attempt}`}
+        </span>
+        <Ago atMs={timeMs} />
+      </div>
     </li>
   );
 }

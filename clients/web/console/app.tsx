@@ -32,20 +32,49 @@ export function App() {
   return (
     <>
       <header class="bar">
-        <a class="mark" href="#/" aria-label="Outlast: overview"><Mark /> Outlast</a>
+        <a class="mark" href="#/" aria-label="Outlast: overview">
+          <Mark /> Outlast
+        </a>
         <nav aria-label="Pages">
-          {!isAsked && VIEWS.map((each) => (
-            <a key={each} href={routeText({ view: each })} aria-current={each === view ? "page" : undefined}>{TITLES[each]}</a>
-          ))}
+          {!isAsked &&
+            VIEWS.map((each) => (
+              <a key={each} href={routeText({ view: each })} aria-current={each === view ? "page" : undefined}>
+                {TITLES[each]}
+              </a>
+            ))}
         </nav>
         <span class="signs">
-          <span class={`link ${isAsked ? "waiting" : linkState.value}`} role="status"><i class="dot" /> <span>{isAsked ? "Token needed" : WORDS[linkState.value]}</span></span>
-          {hasToken.value && !isAsked && <button type="button" class="quiet" onClick={askToken}>Leave</button>}
-          <button type="button" class="quiet sign" onClick={turnTheme} title={`Colours: ${theme.value} (t)`} aria-label={`Colours: ${theme.value}`}>{SIGNS[theme.value]}</button>
-          <button type="button" class="quiet sign" onClick={() => (isHelpShown.value = true)} title="Keys (?)" aria-label="Keys">?</button>
+          <span class={`link ${isAsked ? "waiting" : linkState.value}`} role="status">
+            <i class="dot" /> <span>{isAsked ? "Token needed" : WORDS[linkState.value]}</span>
+          </span>
+          {hasToken.value && !isAsked && (
+            <button type="button" class="quiet" onClick={askToken}>
+              Leave
+            </button>
+          )}
+          <button
+            type="button"
+            class="quiet sign"
+            onClick={turnTheme}
+            title={`Colours: ${theme.value} (t)`}
+            aria-label={`Colours: ${theme.value}`}
+          >
+            {SIGNS[theme.value]}
+          </button>
+          <button
+            type="button"
+            class="quiet sign"
+            onClick={() => (isHelpShown.value = true)}
+            title="Keys (?)"
+            aria-label="Keys"
+          >
+            ?
+          </button>
         </span>
       </header>
-      {isAsked ? <TokenForm why={tokenAsked.value!} /> : (
+      {isAsked ? (
+        <TokenForm why={tokenAsked.value!} />
+      ) : (
         <>
           <Banner />
           {channel ? <ChannelPage key={channel} name={channel} /> : <Page />}
@@ -53,8 +82,21 @@ export function App() {
       )}
       {isHelpShown.value && (
         <Dialog title="Keys" onClose={() => (isHelpShown.value = false)}>
-          <dl class="keys">{KEYS.map(([keys, does]) => <div key={keys}><dt>{keys.split(" ").map((key) => <kbd key={key}>{key.replace(",", "")}</kbd>)}</dt><dd>{does}</dd></div>)}</dl>
-          <form method="dialog" class="buttons"><button>Close</button></form>
+          <dl class="keys">
+            {KEYS.map(([keys, does]) => (
+              <div key={keys}>
+                <dt>
+                  {keys.split(" ").map((key) => (
+                    <kbd key={key}>{key.replace(",", "")}</kbd>
+                  ))}
+                </dt>
+                <dd>{does}</dd>
+              </div>
+            ))}
+          </dl>
+          <form method="dialog" class="buttons">
+            <button>Close</button>
+          </form>
         </Dialog>
       )}
     </>

@@ -32,14 +32,24 @@ export function ChannelPage({ name }: { name: string }) {
   return (
     <main class="page fills channel">
       <div class="tools">
-        <button type="button" class="quiet back" onClick={goBack} aria-label="All channels" title="All channels (Esc)">←</button>
-        <h1 class="name" title={name}>{name}</h1>
+        <button type="button" class="quiet back" onClick={goBack} aria-label="All channels" title="All channels (Esc)">
+          ←
+        </button>
+        <h1 class="name" title={name}>
+          {name}
+        </h1>
         {follower.phase.value === "live" && known && (
-          <span class="muted count">{showCount(known.last - known.first + 1)} records{rate === null ? "" : ` · ${showRate(rate)}/s`}</span>
+          <span class="muted count">
+            {showCount(known.last - known.first + 1)} records{rate === null ? "" : ` · ${showRate(rate)}/s`}
+          </span>
         )}
         <div class="switch" role="group" aria-label="What to see">
-          <button type="button" aria-pressed={!isAboutShown.value} onClick={() => (isAboutShown.value = false)}>Messages</button>
-          <button type="button" aria-pressed={isAboutShown.value} onClick={() => (isAboutShown.value = true)}>About</button>
+          <button type="button" aria-pressed={!isAboutShown.value} onClick={() => (isAboutShown.value = false)}>
+            Messages
+          </button>
+          <button type="button" aria-pressed={isAboutShown.value} onClick={() => (isAboutShown.value = true)}>
+            About
+          </button>
         </div>
       </div>
       <div class={`halves ${isAboutShown.value ? "second" : "first"}`}>

@@ -13,16 +13,54 @@ import { type Column, Table } from "./table.js";
 const EVERY_MS = 2_000;
 
 const COLUMNS: readonly Column<Row>[] = [
-  { id: "name", title: "Channel", cell: ({ name }) => name,
-    show: ({ name }) => <a href={channelLink(name)} tabIndex={-1} title={name}>{name}</a> },
-  { id: "rate", title: "Records/s", isNumber: true, cell: ({ rate }) => rate,
-    show: ({ rate }) => (rate === null ? "" : <span class={rate ? "busy" : "faint"}>{showRate(rate)}</span>) },
+  {
+    id: "name",
+    title: "Channel",
+    cell: ({ name }) => name,
+    show: ({ name }) => (
+      <a href={channelLink(name)} tabIndex={-1} title={name}>
+        {name}
+      </a>
+    ),
+  },
+  {
+    id: "rate",
+    title: "Records/s",
+    isNumber: true,
+    cell: ({ rate }) => rate,
+    show: ({ rate }) => (rate === null ? "" : <span class={rate ? "busy" : "faint"}>{showRate(rate)}</span>),
+  },
   { id: "records", title: "Records", isNumber: true, cell: recordsOf, show: (row) => showCount(recordsOf(row)) },
-  { id: "size", title: "Size", hint: "Bytes stored, about", isNumber: true, cell: ({ bytes }) => bytes, show: ({ bytes }) => showBytes(bytes) },
-  { id: "readers", title: "Readers", isNumber: true, cell: ({ subscribers }) => subscribers, show: ({ subscribers }) => shownIf(subscribers) },
-  { id: "members", title: "Present", hint: "Present or away", isNumber: true, cell: ({ members }) => members, show: ({ members }) => shownIf(members) },
-  { id: "last", title: "Last record", isNumber: true, cell: ({ lastMs }) => lastMs,
-    show: ({ lastMs }) => (lastMs ? <Ago atMs={lastMs} /> : <span class="faint">never</span>) },
+  {
+    id: "size",
+    title: "Size",
+    hint: "Bytes stored, about",
+    isNumber: true,
+    cell: ({ bytes }) => bytes,
+    show: ({ bytes }) => showBytes(bytes),
+  },
+  {
+    id: "readers",
+    title: "Readers",
+    isNumber: true,
+    cell: ({ subscribers }) => subscribers,
+    show: ({ subscribers }) => shownIf(subscribers),
+  },
+  {
+    id: "members",
+    title: "Present",
+    hint: "Present or away",
+    isNumber: true,
+    cell: ({ members }) => members,
+    show: ({ members }) => shownIf(members),
+  },
+  {
+    id: "last",
+    title: "Last record",
+    isNumber: true,
+    cell: ({ lastMs }) => lastMs,
+    show: ({ lastMs }) => (lastMs ? <Ago atMs={lastMs} /> : <span class="faint">never</span>),
+  },
 ];
 
 function shownIf(count: number) {
@@ -35,7 +73,9 @@ function recordsOf({ first, last }: Row): number {
 
 function countText(count: number, more: boolean, isWhole: boolean): string {
   if (!isWhole) return count ? `${showCount(count)} …` : "";
-  return more ? `the first ${showCount(count)}: a longer prefix shows others` : `${showCount(count)} ${count === 1 ? "channel" : "channels"}`;
+  return more
+    ? `the first ${showCount(count)}: a longer prefix shows others`
+    : `${showCount(count)} ${count === 1 ? "channel" : "channels"}`;
 }
 
 export function Channels() {
@@ -50,23 +90,55 @@ export function Channels() {
     return true;
   });
   const { rows, more, atMs, error } = directory.value;
-  const order = readOrder(sort, COLUMNS.map(({ id }) => id), { column: "name", down: false });
+  const order = readOrder(
+    sort,
+    COLUMNS.map(({ id }) => id),
+    { column: "name", down: false },
+  );
   return (
     <main class="page fills">
       <div class="tools">
         <h1>Channels</h1>
-        <input ref={search} class="search" type="search" placeholder="Names that begin with …" aria-label="Search by prefix" spellcheck={false}
-          value={prefix} onInput={({ currentTarget }) => reshape({ prefix: currentTarget.value })} />
+        <input
+          ref={search}
+          class="search"
+          type="search"
+          placeholder="Names that begin with …"
+          aria-label="Search by prefix"
+          spellcheck={false}
+          value={prefix}
+          onInput={({ currentTarget }) => reshape({ prefix: currentTarget.value })}
+        />
         <span class="muted count" role="status">
           {countText(rows.length, more, atMs > 0)}
         </span>
       </div>
       <Failure error={error} />
-      <Table name="channels" label="Channels" columns={COLUMNS} rows={rows} keyOf={({ name }) => name} order={order}
-        onOrder={(order) => reshape({ sort: orderText(order) })} onOpen={({ name }) => go(channelLink(name))}>
-        {!atMs ? (isOpen.value ? "Looking …" : "") : prefix ? <>No channel begins with <code>{prefix}</code>.</> : <>
-          <strong>No channels yet.</strong> Publishing makes one: <code>outlast pub session:42 Hello</code>
-        </>}
+      <Table
+        name="channels"
+        label="Channels"
+        columns={COLUMNS}
+        rows={rows}
+        keyOf={({ name }) => name}
+        order={order}
+        onOrder={(order) => reshape({ sort: orderText(order) })}
+        onOpen={({ name }) => go(channelLink(name))}
+      >
+        {!atMs ? (
+          isOpen.value ? (
+            "Looking …"
+          ) : (
+            ""
+          )
+        ) : prefix ? (
+          <>
+            No channel begins with <code>{prefix}</code>.
+          </>
+        ) : (
+          <>
+            <strong>No channels yet.</strong> Publishing makes one: <code>outlast pub session:42 Hello</code>
+          </>
+        )}
       </Table>
     </main>
   );

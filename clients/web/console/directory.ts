@@ -31,15 +31,28 @@ const rates = new Rates();
 export function watchDirectory(prefix: string, everyMs: number): () => void {
   const { rows } = directory.peek();
   // What is known of them already is shown at once.
-  directory.value = { ...directory.peek(), prefix, rows: rows.filter(({ name }) => name.startsWith(prefix)), more: false, atMs: 0 };
-  return poll(everyMs, (client, signal) => list(client, prefix, signal), (said) => {
-    if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
-    else {
-      const { value: { found, more }, atMs } = said;
-      rates.look(found, atMs);
-      directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
-    }
-  });
+  directory.value = {
+    ...directory.peek(),
+    prefix,
+    rows: rows.filter(({ name }) => name.startsWith(prefix)),
+    more: false,
+    atMs: 0,
+  };
+  return poll(
+    everyMs,
+    (client, signal) => list(client, prefix, signal),
+    (said) => {
+      if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
+      else {
+        const {
+          value: { found, more },
+          atMs,
+        } = said;
+        rates.look(found, atMs);
+        directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
+      }
+    },
+  );
 }
 
 function rowsOf(found: readonly ChannelSummary[]): Row[] {
@@ -53,7 +66,8 @@ async function list(client: Client, prefix: string, signal: AbortSignal) {
     if (found.length === CHANNELS_MAX) return { found, more: true };
     found.push(summary);
     const { atMs, rows } = directory.peek();
-    if (!atMs && found.length % SHOWN_MEANWHILE === 0 && found.length > rows.length) directory.value = { ...directory.peek(), rows: rowsOf(found) };
+    if (!atMs && found.length % SHOWN_MEANWHILE === 0 && found.length > rows.length)
+      directory.value = { ...directory.peek(), rows: rowsOf(found) };
   }
   return { found, more: false };
 }

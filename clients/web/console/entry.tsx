@@ -13,7 +13,11 @@ const ANSWER_TIMEOUT_MS = 10_000;
 export function Entry({ item, channel }: { item: Item; channel: Channel }) {
   const { kind, offset, timeMs, clientId } = item;
   return (
-    <li class={`item ${kind}${kind === "message" ? ` ${item.message.state}` : ""}`} tabIndex={-1} data-offset={offset || undefined}>
+    <li
+      class={`item ${kind}${kind === "message" ? ` ${item.message.state}` : ""}`}
+      tabIndex={-1}
+      data-offset={offset || undefined}
+    >
       <span class="offset">{offset ? showCount(offset) : ""}</span>
       <div class="said">
         <div class="top">
@@ -22,7 +26,9 @@ export function Entry({ item, channel }: { item: Item; channel: Channel }) {
           {kind === "record" && <RecordTop item={item} channel={channel} />}
           {kind === "state" && <StateTop item={item} />}
           {kind === "presence" && <PresenceTop item={item} />}
-          <time dateTime={new Date(timeMs).toISOString()} title={new Date(timeMs).toLocaleString()}>{showClock(timeMs)}</time>
+          <time dateTime={new Date(timeMs).toISOString()} title={new Date(timeMs).toLocaleString()}>
+            {showClock(timeMs)}
+          </time>
         </div>
         {kind === "message" && <Value data={item.message.content} grows={item.message.state === "open"} />}
         {kind === "record" && <RecordBody item={item} />}
@@ -39,7 +45,9 @@ function MessageTop({ item: { message }, channel }: { item: MessageItem; channel
       {message.reason && <span class="muted">{message.reason}</span>}
       {!message.whole && <span class="muted">its beginning is gone</span>}
       <Headers headers={message.headers} />
-      {message.state === "open" && <Ask label="Cancel" ask={() => channel.cancel(message, WHY, { timeoutMs: ANSWER_TIMEOUT_MS })} />}
+      {message.state === "open" && (
+        <Ask label="Cancel" ask={() => channel.cancel(message, WHY, { timeoutMs: ANSWER_TIMEOUT_MS })} />
+      )}
     </>
   );
 }
@@ -51,7 +59,11 @@ function RecordTop({ item, channel }: { item: RecordItem; channel: Channel }) {
     <>
       {name && <span class={name.startsWith("outlast.") ? "tag known" : "tag"}>{name.replace(/^outlast\./, "")}</span>}
       {note && <span class="tag">{note}</span>}
-      {answer && <span class={`state ${answer.accepted ? "complete" : "error"}`}>{answer.accepted ? "accepted" : "refused"} by {answer.by}</span>}
+      {answer && (
+        <span class={`state ${answer.accepted ? "complete" : "error"}`}>
+          {answer.accepted ? "accepted" : "refused"} by {answer.by}
+        </span>
+      )}
       {isOpenApproval && <Ask label="Approve" ask={() => channel.approve(offset)} />}
       {isOpenApproval && <Ask label="Refuse" ask={() => channel.reject(offset, "refused in the console")} />}
       <Headers headers={item.headers} />
@@ -75,7 +87,11 @@ function RecordBody({ item: { name, data } }: { item: RecordItem }) {
 function saidIn(name: string | null, data: RecordItem["data"]): string | null {
   if (!name?.startsWith("outlast.") || data === null || typeof data !== "object") return null;
   const [[key, value] = [], ...more] = Object.entries(data);
-  return !more.length && (key === "text" || key === "reason") && typeof value === "string" ? value : more.length || key ? null : "";
+  return !more.length && (key === "text" || key === "reason") && typeof value === "string"
+    ? value
+    : more.length || key
+      ? null
+      : "";
 }
 
 function StateTop({ item: { stateKey, value, deleted } }: { item: StateItem }) {
@@ -83,7 +99,13 @@ function StateTop({ item: { stateKey, value, deleted } }: { item: StateItem }) {
     <>
       <span class="tag known">state</span>
       <code>{stateKey}</code>
-      {deleted ? <span class="muted">deleted</span> : <>= <Value data={value} brief /></>}
+      {deleted ? (
+        <span class="muted">deleted</span>
+      ) : (
+        <>
+          = <Value data={value} brief />
+        </>
+      )}
     </>
   );
 }
@@ -96,7 +118,9 @@ function Headers({ headers }: { headers: RecordItem["headers"] }) {
   return (
     <>
       {Object.entries(headers).map(([key, value]) => (
-        <span key={key} class="header"><span class="faint">{key}</span> {value}</span>
+        <span key={key} class="header">
+          <span class="faint">{key}</span> {value}
+        </span>
       ))}
     </>
   );
@@ -114,5 +138,13 @@ function Ask({ label, ask }: { label: string; ask: () => Promise<Outcome> }) {
       said.value = error instanceof NotAnswered ? "nobody has answered yet" : messageOf(error);
     }
   };
-  return said.value ? <span class="muted" role="status">{said.value}</span> : <button type="button" class="small" onClick={press}>{label}</button>;
+  return said.value ? (
+    <span class="muted" role="status">
+      {said.value}
+    </span>
+  ) : (
+    <button type="button" class="small" onClick={press}>
+      {label}
+    </button>
+  );
 }

@@ -1,7 +1,15 @@
 /** Follows one channel for as long as it is open here, and tells at most once a frame what there is to draw. */
 
 import { signal } from "@preact/signals";
-import { type Attachment, type Channel, type Client, type Member, Resync, type StateEntry, UnknownChannel } from "outlast";
+import {
+  type Attachment,
+  type Channel,
+  type Client,
+  type Member,
+  Resync,
+  type StateEntry,
+  UnknownChannel,
+} from "outlast";
 import { type Item, Log, pastItem } from "./log.js";
 import { messageOf } from "./session.js";
 
@@ -110,7 +118,12 @@ export class Follower {
     const before = this.#log.items.find(({ offset }) => offset > 0)?.offset;
     if (before === undefined) return;
     const found: Item[] = [];
-    for await (const record of this.channel.history({ backwards: true, before, limit: EARLIER, signal: this.#ending.signal }))
+    for await (const record of this.channel.history({
+      backwards: true,
+      before,
+      limit: EARLIER,
+      signal: this.#ending.signal,
+    }))
       found.push(pastItem(record));
     this.#log.putBefore(found.reverse());
     this.#draw();

@@ -39,7 +39,8 @@ export function watchKeys(): void {
       if (key === "Escape") target.blur();
       return;
     }
-    const isPressed = target instanceof HTMLElement && target.closest("button, a, summary") && (key === "Enter" || key === " ");
+    const isPressed =
+      target instanceof HTMLElement && target.closest("button, a, summary") && (key === "Enter" || key === " ");
     if (!isPressed && handlers.some(({ current }) => current(key, event))) event.preventDefault();
   });
 }

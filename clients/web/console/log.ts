@@ -3,7 +3,7 @@
  * An item that changes becomes another object, so whoever draws it can tell by looking at the object alone.
  */
 
-import type { ChannelRecord, Data, GrowingMessage, Headers, SessionEvent } from "outlast";
+import type { ChannelRecord, Data, GrowingMessage, Headers, Operation, SessionEvent } from "outlast";
 
 interface Place {
   readonly key: string;
@@ -73,8 +73,8 @@ export class Log {
     if (event.type === "message") this.message(event.message);
     else if (event.type === "record") this.#record(event.record);
     else if (event.type === "state") {
-      const { key: stateKey, value, deleted, version: offset, timeMs, clientId } = event;
-      this.#put({ kind: "state", key: `s${offset}`, offset, timeMs, clientId, stateKey, value, deleted });
+      const { key, value, deleted, version: offset, timeMs, clientId } = event;
+      this.#put(stateItem({ offset, timeMs, clientId }, key, value, deleted));
     } else if (event.event.type === "member") {
       const { clientId, status, sinceMs: timeMs, reason } = event.event.member;
       const said = reason && reason !== status ? `${SAID[status]} (${reason.replace("_", " ")})` : SAID[status];
@@ -161,14 +161,45 @@ function answered({ name, headers }: RecordItem): number | null {
   return isAnswer && /^[1-9]\d*$/.test(headers["re"] ?? "") ? Number(headers["re"]) : null;
 }
 
-/** A message that history tells of as one record. */
+/** What history tells of: a message is one record there, and a change of the state what was asked for. */
 export function pastItem(record: ChannelRecord): Item {
-  const { operation, epoch, offset, position, timeMs, clientId, name, headers, data } = record;
-  if (operation?.op !== "folded" || typeof data === "object" && !(data instanceof Uint8Array)) return itemOf(record);
-  const { message: id, state, reason } = operation as { message: number; state: GrowingMessage["state"]; reason: string };
+  const { operation, data } = record;
+  if (operation?.op === "folded") return pastMessage(record, operation);
+  if (operation?.op === "set") return stateItem(record, operation.key!, data, false);
+  if (operation?.op === "unset") return stateItem(record, operation.key!, null, true);
+  if (operation?.op === "increment") return stateItem(record, operation.key!, `+ ${operation.by}`, false);
+  return itemOf(record);
+}
+
+function pastMessage(record: ChannelRecord, operation: Operation): MessageItem {
+  const { epoch, offset, position, timeMs, clientId, name, headers, data } = record;
+  const id = Number(operation.message);
   const content = data instanceof Uint8Array ? data : String(data);
-  const message = { id, epoch, name, headers, clientId, place: offset, position, timeMs, state, reason, content, whole: true };
+  const { state = "open", reason = "" } = operation;
+  const message = {
+    id,
+    epoch,
+    name,
+    headers,
+    clientId,
+    place: offset,
+    position,
+    timeMs,
+    state,
+    reason,
+    content,
+    whole: true,
+  };
   return { kind: "message", key: `m${id}`, offset: id, timeMs, clientId, message };
+}
+
+function stateItem(
+  { offset, timeMs, clientId }: Pick<ChannelRecord, "offset" | "timeMs" | "clientId">,
+  stateKey: string,
+  value: Data,
+  deleted: boolean,
+): StateItem {
+  return { kind: "state", key: `s${offset}`, offset, timeMs, clientId, stateKey, value, deleted };
 }
 
 function dataOf(item: Item): Data {

@@ -20,26 +20,63 @@ const showBytesRate = (bytes: number): string => `${showBytes(bytes)}/s`;
 
 export function Overview() {
   const { status, error } = pulse.value;
-  if (!status && error) return <main class="page"><h1>Overview</h1><Failure error={error} /></main>;
+  if (!status && error)
+    return (
+      <main class="page">
+        <h1>Overview</h1>
+        <Failure error={error} />
+      </main>
+    );
   const of = (key: string) => figure(status, key);
   const refusing = String(status?.["refusing"] ?? "");
   return (
     <main class="page">
       <div class="tools">
         <h1>Overview</h1>
-        {status && <span class="muted count">{String(status["server"])} · up for {showDuration(of("timeMs") - of("startedMs"))}</span>}
+        {status && (
+          <span class="muted count">
+            {String(status["server"])} · up for {showDuration(of("timeMs") - of("startedMs"))}
+          </span>
+        )}
       </div>
       <Failure error={error} />
-      {refusing && <p class="failure" role="alert"><strong>The broker takes no changes:</strong> {refusing}</p>}
+      {refusing && (
+        <p class="failure" role="alert">
+          <strong>The broker takes no changes:</strong> {refusing}
+        </p>
+      )}
       <div class="plots">
-        <Measure title="Records in" of="records" show={(value) => `${showRate(value)}/s`}>{showCount(of("recordsIn"))} since the start</Measure>
-        <Measure title="Deliveries" of="deliveries" show={(value) => `${showRate(value)}/s`}>{showCount(of("deliveries"))} since the start</Measure>
-        <Measure title="Commit, p99" hint="From handing a group of publishes to the disk until it is there" of="commit" show={showMicros}>
+        <Measure title="Records in" of="records" show={(value) => `${showRate(value)}/s`}>
+          {showCount(of("recordsIn"))} since the start
+        </Measure>
+        <Measure title="Deliveries" of="deliveries" show={(value) => `${showRate(value)}/s`}>
+          {showCount(of("deliveries"))} since the start
+        </Measure>
+        <Measure
+          title="Commit, p99"
+          hint="From handing a group of publishes to the disk until it is there"
+          of="commit"
+          show={showMicros}
+        >
           p50 {showMicros(of("commitP50Us"))}, {showRate(pulse.value.values.commits.at(-1) ?? 0)} commits/s
         </Measure>
-        <Measure title="Publish, p99" hint="From reading a publish to its acknowledgement" of="publish" show={showMicros}>p50 {showMicros(of("publishP50Us"))}</Measure>
-        <Measure title="Loop lag, p99" hint="How late the broker is for what it has set itself a time for" of="lag" show={showMicros} />
-        <Measure title="Store" of="store" isBytes show={showBytes}>journal {showBytes(of("journalBytes"))}, address space {showBytes(of("storeMapBytes"))}</Measure>
+        <Measure
+          title="Publish, p99"
+          hint="From reading a publish to its acknowledgement"
+          of="publish"
+          show={showMicros}
+        >
+          p50 {showMicros(of("publishP50Us"))}
+        </Measure>
+        <Measure
+          title="Loop lag, p99"
+          hint="How late the broker is for what it has set itself a time for"
+          of="lag"
+          show={showMicros}
+        />
+        <Measure title="Store" of="store" isBytes show={showBytes}>
+          journal {showBytes(of("journalBytes"))}, address space {showBytes(of("storeMapBytes"))}
+        </Measure>
         <Measure title="Bytes in" of="in" isBytes show={showBytesRate} />
         <Measure title="Bytes out" of="out" isBytes show={showBytesRate} />
       </div>
@@ -49,35 +86,82 @@ export function Overview() {
           {showCount(of("connectionsTcp") + of("connectionsUnix") + of("connectionsWebsocket") + of("connectionsHttp"))}
         </Sum>
         <Sum term="Subscriptions">{showCount(of("subscriptions"))}</Sum>
-        <Sum term="Behind" title="Subscriptions that are not live: they are served from the log" isLate={of("subscriptionsBehind") > 0}>{showCount(of("subscriptionsBehind"))}</Sum>
+        <Sum
+          term="Behind"
+          title="Subscriptions that are not live: they are served from the log"
+          isLate={of("subscriptionsBehind") > 0}
+        >
+          {showCount(of("subscriptionsBehind"))}
+        </Sum>
         <Sum term="Waiting for the disk">{showBytes(of("backlogBytes"))}</Sum>
-        <Sum term="Waiting for readers" title="Written to sockets, and not taken by them">{showBytes(of("waitingBytes"))}</Sum>
-        <Sum term="Refused" isLate={of("damaged") > 0}>{showCount(of("refused"))}</Sum>
-        <Sum term="Sent twice" title="Publishes that came again and were stored once">{showCount(of("duplicates"))}</Sum>
+        <Sum term="Waiting for readers" title="Written to sockets, and not taken by them">
+          {showBytes(of("waitingBytes"))}
+        </Sum>
+        <Sum term="Refused" isLate={of("damaged") > 0}>
+          {showCount(of("refused"))}
+        </Sum>
+        <Sum term="Sent twice" title="Publishes that came again and were stored once">
+          {showCount(of("duplicates"))}
+        </Sum>
         <Sum term="Memory">{showBytes(of("memoryBytes"))}</Sum>
-        <Sum term="Free disk" isLate={of("diskFreeBytes") > 0 && of("diskFreeBytes") < DISK_LOW_BYTES}>{of("diskFreeBytes") ? showBytes(of("diskFreeBytes")) : "in memory"}</Sum>
+        <Sum term="Free disk" isLate={of("diskFreeBytes") > 0 && of("diskFreeBytes") < DISK_LOW_BYTES}>
+          {of("diskFreeBytes") ? showBytes(of("diskFreeBytes")) : "in memory"}
+        </Sum>
       </dl>
       <Busiest />
     </main>
   );
 }
 
-function Measure({ of, ...given }: { title: string; hint?: string; of: Plotted; isBytes?: boolean; show: (value: number) => string; children?: ComponentChildren }) {
+function Measure({
+  of,
+  ...given
+}: {
+  title: string;
+  hint?: string;
+  of: Plotted;
+  isBytes?: boolean;
+  show: (value: number) => string;
+  children?: ComponentChildren;
+}) {
   return <Plot {...given} values={pulse.value.values[of]} size={LOOKS} everyMs={EVERY_MS} />;
 }
 
-function Sum({ term, title, isLate, children }: { term: string; title?: string; isLate?: boolean; children: ComponentChildren }) {
-  return <div title={title}><dt>{term}</dt><dd class={isLate ? "late" : ""}>{children}</dd></div>;
+function Sum({
+  term,
+  title,
+  isLate,
+  children,
+}: {
+  term: string;
+  title?: string;
+  isLate?: boolean;
+  children: ComponentChildren;
+}) {
+  return (
+    <div title={title}>
+      <dt>{term}</dt>
+      <dd class={isLate ? "late" : ""}>{children}</dd>
+    </div>
+  );
 }
 
 /** Where most is published now. */
 function Busiest() {
   useEffect(() => watchDirectory("", BUSIEST_EVERY_MS), []);
-  const busy = directory.value.rows.filter(({ rate }) => rate).sort((a, b) => b.rate! - a.rate!).slice(0, BUSIEST);
+  const busy = directory.value.rows
+    .filter(({ rate }) => rate)
+    .sort((a, b) => b.rate! - a.rate!)
+    .slice(0, BUSIEST);
   const most = busy[0]?.rate ?? 1;
   return (
     <section class="busiest" aria-label="Busiest channels">
-      <h2>Busiest channels <a class="muted" href={routeText({ view: "channels", sort: "-rate" })}>all</a></h2>
+      <h2>
+        Busiest channels{" "}
+        <a class="muted" href={routeText({ view: "channels", sort: "-rate" })}>
+          all
+        </a>
+      </h2>
       {busy.length ? (
         <ol>
           {busy.map(({ name, rate }) => (
@@ -90,7 +174,9 @@ function Busiest() {
             </li>
           ))}
         </ol>
-      ) : <p class="faint">{directory.value.atMs ? "Nothing is published just now." : "Looking …"}</p>}
+      ) : (
+        <p class="faint">{directory.value.atMs ? "Nothing is published just now." : "Looking …"}</p>
+      )}
     </section>
   );
 }

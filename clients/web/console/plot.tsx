@@ -26,18 +26,28 @@ export function Plot({ title, hint, values, size, isBytes, everyMs, show, childr
   const value = at >= 0 ? values[at] : values.at(-1);
   const line = points.map(([x, y]) => `${(x * 100).toFixed(2)},${(y * 40).toFixed(2)}`).join(" ");
   return (
-    <figure class="plot" onPointerLeave={() => (over.value = null)}
+    <figure
+      class="plot"
+      onPointerLeave={() => (over.value = null)}
       onPointerMove={(event) => {
         const { left, width } = event.currentTarget.querySelector("svg")!.getBoundingClientRect();
         over.value = (event.clientX - left) / width;
-      }}>
+      }}
+    >
       <figcaption title={hint}>
         {title}
-        <span class="then">{at >= 0 && at < values.length - 1 ? `${Math.round(((values.length - 1 - at) * everyMs) / 1_000)} s ago` : ""}</span>
+        <span class="then">
+          {at >= 0 && at < values.length - 1 ? `${Math.round(((values.length - 1 - at) * everyMs) / 1_000)} s ago` : ""}
+        </span>
       </figcaption>
       <strong>{value === undefined ? "–" : show(value)}</strong>
       <div class="sight">
-        <svg viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label={`${title}, the last ${Math.round((size * everyMs) / 60_000)} minutes`}>
+        <svg
+          viewBox="0 0 100 40"
+          preserveAspectRatio="none"
+          role="img"
+          aria-label={`${title}, the last ${Math.round((size * everyMs) / 60_000)} minutes`}
+        >
           {points.length > 1 && <polygon points={`${points[0]![0] * 100},40 ${line} 100,40`} />}
           {points.length > 1 && <polyline points={line} />}
           {at >= 0 && <line x1={points[at]![0] * 100} x2={points[at]![0] * 100} y1="0" y2="40" />}

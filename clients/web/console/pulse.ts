@@ -33,20 +33,25 @@ export function figure(status: Status | null, key: string): number {
 }
 
 export function watchPulse(): () => void {
-  return poll(EVERY_MS, (client: Client, signal) => client.status({ signal }), (said) => {
-    if ("error" in said) {
-      pulse.value = { ...pulse.peek(), error: said.error };
-      return;
-    }
-    const before = pulse.peek().status;
-    if (before) note(before, said.value);
-    pulse.value = { status: said.value, atMs: said.atMs, error: "", values: valuesNow() };
-  });
+  return poll(
+    EVERY_MS,
+    (client: Client, signal) => client.status({ signal }),
+    (said) => {
+      if ("error" in said) {
+        pulse.value = { ...pulse.peek(), error: said.error };
+        return;
+      }
+      const before = pulse.peek().status;
+      if (before) note(before, said.value);
+      pulse.value = { status: said.value, atMs: said.atMs, error: "", values: valuesNow() };
+    },
+  );
 }
 
 /** The broker's own clock says how far apart two looks are. */
 function note(before: Status, now: Status): void {
-  const rate = (key: string) => growth(figure(before, key), figure(before, "timeMs"), figure(now, key), figure(now, "timeMs"));
+  const rate = (key: string) =>
+    growth(figure(before, key), figure(before, "timeMs"), figure(now, key), figure(now, "timeMs"));
   series.records.add(rate("recordsIn"));
   series.deliveries.add(rate("deliveries"));
   series.commits.add(rate("commits"));

@@ -22,5 +22,7 @@ export function readBound(text: string, unit: number): number | null {
   if (!text.trim()) return null;
   const value = Math.round(Number(text) * unit);
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new RangeError(`"${text}" is no bound: write a number that is not negative, 0 for none, or nothing for the broker's rule`);
+  throw new RangeError(
+    `"${text}" is no bound: write a number that is not negative, 0 for none, or nothing for the broker's rule`,
+  );
 }

@@ -1,7 +1,7 @@
 /** The one connection of this page to its broker, and what is known of it. */
 
 import { computed, signal } from "@preact/signals";
-import { type Client, connect, type LinkState, Unauthorized } from "outlast";
+import { type Client, connect, Forbidden, type LinkState, Unauthorized } from "outlast";
 
 const TOKEN = "outlast.token";
 // People look at this page: they should not wait long once the broker is back.
@@ -18,6 +18,9 @@ export const tokenAsked = signal<string | null>(null);
 export const hasToken = signal(false);
 export const isOpen = computed(() => linkState.value === "open");
 
+// The connection that is looked for, or was found.
+let attempt = new AbortController();
+
 /** With the token that this tab was given last, if any. It is kept for the tab alone, and goes with it. */
 export function begin(): Promise<void> {
   return enter(sessionStorage.getItem(TOKEN));
@@ -32,6 +35,7 @@ export async function askToken(): Promise<void> {
 }
 
 async function leave(): Promise<void> {
+  attempt.abort();
   const earlier = client.value;
   client.value = null;
   await earlier?.close();
@@ -42,21 +46,26 @@ async function leave(): Promise<void> {
 export async function enter(token: string | null): Promise<void> {
   tokenAsked.value = null;
   await leave();
+  const { signal } = (attempt = new AbortController());
   try {
     // A token may say itself whose it is.
-    const who = token === null ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` } : { token };
+    const who =
+      token === null
+        ? { clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}` }
+        : { token };
     client.value = await connect(undefined, {
       ...who,
       timeoutMs: null,
       closeTimeoutMs: 0,
       backoffCapMs: BACKOFF_CAP_MS,
       onState: changed,
+      signal,
     });
     if (token === null) return;
     sessionStorage.setItem(TOKEN, token);
     hasToken.value = true;
   } catch (error) {
-    refused(error, token !== null);
+    if (!signal.aborted) refused(error, token !== null);
   }
 }
 
@@ -68,8 +77,12 @@ function changed(state: LinkState, reason: string): void {
 }
 
 function refused(error: unknown, hadToken: boolean): void {
-  if (error instanceof Unauthorized) tokenAsked.value = hadToken ? `The broker does not take this token: ${error.message}` : "";
-  else lostReason.value = messageOf(error);
+  if (!(error instanceof Unauthorized || error instanceof Forbidden)) {
+    lostReason.value = messageOf(error);
+    return;
+  }
+  sessionStorage.removeItem(TOKEN);
+  tokenAsked.value = hadToken ? `The broker does not take this token: ${error.message}` : "";
 }
 
 /** What to tell people of something that went wrong. */

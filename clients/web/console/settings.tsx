@@ -16,8 +16,12 @@ export function Settings({ channel, info }: { channel: Channel; info: ChannelInf
       <summary>Retention</summary>
       <p class="keeps">{kept(info.retention)}</p>
       <p class="acts">
-        <button type="button" class="small" onClick={() => (asking.value = "retention")}>Change …</button>
-        <button type="button" class="small bad" onClick={() => (asking.value = "delete")}>Delete channel …</button>
+        <button type="button" class="small" onClick={() => (asking.value = "retention")}>
+          Change …
+        </button>
+        <button type="button" class="small bad" onClick={() => (asking.value = "delete")}>
+          Delete channel …
+        </button>
       </p>
       {asking.value === "retention" && <Keep channel={channel} retention={info.retention} onClose={close} />}
       {asking.value === "delete" && <Delete channel={channel} info={info} onClose={close} />}
@@ -49,18 +53,31 @@ function Keep({ channel, retention, onClose }: { channel: Channel; retention: Re
   };
   return (
     <Dialog title="What this channel keeps" onClose={onClose}>
-      <form method="dialog" onSubmit={(event) => {
-        event.preventDefault();
-        void save(event.currentTarget);
-      }}>
+      <form
+        method="dialog"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void save(event.currentTarget);
+        }}
+      >
         <p class="muted">Empty: the broker's rule. 0: no bound. What lies beyond the bounds is deleted for good.</p>
         {BOUNDS.map(({ key, label, unit, hint }) => (
           <label key={key} class="field">
             <span>{label}</span>
-            <input name={key} inputMode="decimal" autocomplete="off" placeholder={hint} defaultValue={retention[key] == null ? "" : String(retention[key]! / unit)} />
+            <input
+              name={key}
+              inputMode="decimal"
+              autocomplete="off"
+              placeholder={hint}
+              defaultValue={retention[key] == null ? "" : String(retention[key]! / unit)}
+            />
           </label>
         ))}
-        {wrong.value && <p class="failure" role="alert">{wrong.value}</p>}
+        {wrong.value && (
+          <p class="failure" role="alert">
+            {wrong.value}
+          </p>
+        )}
         <Buttons does="Save" onClose={onClose} />
       </form>
     </Dialog>
@@ -80,30 +97,56 @@ function Delete({ channel, info, onClose }: { channel: Channel; info: ChannelInf
   };
   return (
     <Dialog title="Delete this channel?" onClose={onClose}>
-      <form method="dialog" onSubmit={(event) => {
-        event.preventDefault();
-        if (typed.value === channel.name) void remove();
-      }}>
+      <form
+        method="dialog"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (typed.value === channel.name) void remove();
+        }}
+      >
         <p>
-          All {showCount(info.last - info.first + 1)} records of <b class="name">{channel.name}</b>, its state and its cursors go, and do not come back.
-          Whoever reads it is told.
+          All {showCount(info.last - info.first + 1)} records of <b class="name">{channel.name}</b>, its state and its
+          cursors go, and do not come back. Whoever reads it is told.
         </p>
         <label class="field">
           <span>Type its name</span>
-          <input autocomplete="off" spellcheck={false} value={typed.value} onInput={({ currentTarget }) => (typed.value = currentTarget.value)} />
+          <input
+            autocomplete="off"
+            spellcheck={false}
+            value={typed.value}
+            onInput={({ currentTarget }) => (typed.value = currentTarget.value)}
+          />
         </label>
-        {wrong.value && <p class="failure" role="alert">{wrong.value}</p>}
+        {wrong.value && (
+          <p class="failure" role="alert">
+            {wrong.value}
+          </p>
+        )}
         <Buttons does="Delete" isBad disabled={typed.value !== channel.name} onClose={onClose} />
       </form>
     </Dialog>
   );
 }
 
-function Buttons({ does, isBad, disabled, onClose }: { does: string; isBad?: boolean; disabled?: boolean; onClose: () => void }) {
+function Buttons({
+  does,
+  isBad,
+  disabled,
+  onClose,
+}: {
+  does: string;
+  isBad?: boolean;
+  disabled?: boolean;
+  onClose: () => void;
+}) {
   return (
     <p class="buttons">
-      <button type="button" class="quiet" onClick={onClose}>Leave it</button>
-      <button type="submit" class={isBad ? "main bad" : "main"} disabled={disabled}>{does}</button>
+      <button type="button" class="quiet" onClick={onClose}>
+        Leave it
+      </button>
+      <button type="submit" class={isBad ? "main bad" : "main"} disabled={disabled}>
+        {does}
+      </button>
     </p>
   );
 }

@@ -47,19 +47,42 @@ export function Stream({ follower }: { follower: Follower }) {
   return (
     <div class="stream">
       <div class="strip">
-        <input ref={search} type="search" class="search" placeholder="Filter what is shown" aria-label="Filter" value={filter.value}
-          onInput={({ currentTarget }) => (filter.value = currentTarget.value)} />
-        {filter.value && <span class="muted">{showCount(items.length)} of {showCount(follower.items.value.length)}</span>}
-        {follower.note.value && follower.phase.value !== "absent" && <span class="warned" role="status">{follower.note.value}</span>}
+        <input
+          ref={search}
+          type="search"
+          class="search"
+          placeholder="Filter what is shown"
+          aria-label="Filter"
+          value={filter.value}
+          onInput={({ currentTarget }) => (filter.value = currentTarget.value)}
+        />
+        {filter.value && (
+          <span class="muted">
+            {showCount(items.length)} of {showCount(follower.items.value.length)}
+          </span>
+        )}
+        {follower.note.value && follower.phase.value !== "absent" && (
+          <span class="warned" role="status">
+            {follower.note.value}
+          </span>
+        )}
       </div>
       <ol ref={list} class="items" onScroll={look} tabIndex={-1} aria-label="Records and messages">
         {follower.hasEarlier.value && !filter.value && (
-          <li class="more"><button type="button" class="quiet" onClick={showEarlier}>Show earlier records</button></li>
+          <li class="more">
+            <button type="button" class="quiet" onClick={showEarlier}>
+              Show earlier records
+            </button>
+          </li>
         )}
         {items.map(drawn)}
         {!items.length && <li class="empty">{said(follower, filter.value)}</li>}
       </ol>
-      {!isAtEnd.value && <button type="button" class="to-end" onClick={toEnd}>↓ Newest</button>}
+      {!isAtEnd.value && (
+        <button type="button" class="to-end" onClick={toEnd}>
+          ↓ Newest
+        </button>
+      )}
     </div>
   );
 }
@@ -68,7 +91,11 @@ function said(follower: Follower, filter: string): string {
   if (filter) return "Nothing here says that.";
   const phase = follower.phase.value;
   if (phase === "opening") return "Opening …";
-  return phase === "absent" ? "There is no such channel. Publishing makes it." : phase === "live" ? "Nothing has been said yet." : "";
+  return phase === "absent"
+    ? "There is no such channel. Publishing makes it."
+    : phase === "live"
+      ? "Nothing has been said yet."
+      : "";
 }
 
 /** What has not changed is not drawn again: the same node means the same. */
@@ -89,11 +116,18 @@ function says(item: Item, wanted: string): boolean {
 function moved(list: HTMLElement, key: string, { target }: KeyboardEvent): boolean {
   const items = [...list.querySelectorAll<HTMLElement>(":scope > [tabindex]")];
   const at = items.indexOf((target as HTMLElement).closest<HTMLElement>("li")!);
-  const to = { j: at + 1, ArrowDown: at + 1, k: at < 0 ? items.length - 1 : at - 1, ArrowUp: at < 0 ? items.length - 1 : at - 1,
-    g: 0, Home: 0, G: items.length - 1, End: items.length - 1 }[key];
+  const to = {
+    j: at + 1,
+    ArrowDown: at + 1,
+    k: at < 0 ? items.length - 1 : at - 1,
+    ArrowUp: at < 0 ? items.length - 1 : at - 1,
+    g: 0,
+    Home: 0,
+    G: items.length - 1,
+    End: items.length - 1,
+  }[key];
   if (key === "Enter" && at >= 0) items[at]!.querySelector<HTMLElement>("[aria-expanded]")?.click();
   else if (to === undefined || !items[to]) return false;
   else items[to].focus();
   return true;
 }
-

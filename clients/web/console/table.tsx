@@ -55,13 +55,26 @@ export function Table<Row>({ name, label, columns, rows, keyOf, order, onOrder, 
   });
 
   return (
-    <div class={`table ${name}`} role="grid" aria-label={label} aria-rowcount={all.length + 1} tabIndex={0}
-      aria-activedescendant={at >= first && at < end ? `${name}-${at}` : undefined}>
+    <div
+      class={`table ${name}`}
+      role="grid"
+      aria-label={label}
+      aria-rowcount={all.length + 1}
+      tabIndex={0}
+      aria-activedescendant={at >= first && at < end ? `${name}-${at}` : undefined}
+    >
       <div class="row head" role="row" aria-rowindex={1}>
         {columns.map(({ id, title, hint, isNumber }) => (
-          <div key={id} role="columnheader" class={`${id}${isNumber ? " number" : ""}`} title={hint}
-            aria-sort={id === column.id ? (order.down ? "descending" : "ascending") : "none"}>
-            <button type="button" onClick={() => onOrder(turned(order, id, isNumber ?? false))}>{title}</button>
+          <div
+            key={id}
+            role="columnheader"
+            class={`${id}${isNumber ? " number" : ""}`}
+            title={hint}
+            aria-sort={id === column.id ? (order.down ? "descending" : "ascending") : "none"}
+          >
+            <button type="button" onClick={() => onOrder(turned(order, id, isNumber ?? false))}>
+              {title}
+            </button>
           </div>
         ))}
       </div>
@@ -69,15 +82,23 @@ export function Table<Row>({ name, label, columns, rows, keyOf, order, onOrder, 
         {all.length ? (
           <div class="whole" style={{ height: `${all.length * ROW_HEIGHT}px` }}>
             {all.slice(first, end).map((row, index) => (
-              <div key={keyOf(row)} id={`${name}-${first + index}`} role="row" aria-rowindex={first + index + 2}
-                aria-selected={first + index === at} class={`row${onOpen ? " opens" : ""}`}
+              <div
+                key={keyOf(row)}
+                id={`${name}-${first + index}`}
+                role="row"
+                aria-rowindex={first + index + 2}
+                aria-selected={first + index === at}
+                class={`row${onOpen ? " opens" : ""}`}
                 style={{ transform: `translateY(${(first + index) * ROW_HEIGHT}px)` }}
                 onClick={(event) => {
                   chosen.value = keyOf(row);
                   if (!(event.target as Element).closest("a")) onOpen?.(row);
-                }}>
+                }}
+              >
                 {columns.map(({ id, isNumber, cell, show }) => (
-                  <div key={id} role="gridcell" class={`${id}${isNumber ? " number" : ""}`}>{show ? show(row) : cell(row)}</div>
+                  <div key={id} role="gridcell" class={`${id}${isNumber ? " number" : ""}`}>
+                    {show ? show(row) : cell(row)}
+                  </div>
                 ))}
               </div>
             ))}

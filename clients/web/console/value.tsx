@@ -31,7 +31,11 @@ export function Value({ data, grows = false, brief = false }: Given) {
     <div class="data">
       {isLong && grows && more}
       {data instanceof Uint8Array && <em class="faint">{showBytes(data.length)} of bytes</em>}
-      <pre>{isLong && grows && !isWhole.value && "… "}{coloured(shown, data)}{isLong && !grows && !isWhole.value && " …"}</pre>
+      <pre>
+        {isLong && grows && !isWhole.value && "… "}
+        {coloured(shown, data)}
+        {isLong && !grows && !isWhole.value && " …"}
+      </pre>
       {isLong && !grows && more}
     </div>
   );

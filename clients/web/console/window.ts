@@ -20,8 +20,16 @@ export function scrollToRow(row: number, scrollTop: number, height: number, rowH
 /** The row that a key leads to from `row` (-1: none yet); null: the key means nothing here. */
 export function rowAfterKey(key: string, row: number, count: number, page: number): number | null {
   const wanted = {
-    ArrowDown: row + 1, j: row + 1, ArrowUp: row - 1, k: row - 1, PageDown: row + page, PageUp: row - page,
-    Home: 0, g: 0, End: count - 1, G: count - 1,
+    ArrowDown: row + 1,
+    j: row + 1,
+    ArrowUp: row - 1,
+    k: row - 1,
+    PageDown: row + page,
+    PageUp: row - page,
+    Home: 0,
+    g: 0,
+    End: count - 1,
+    G: count - 1,
   }[key];
   return wanted === undefined || !count ? null : Math.min(Math.max(wanted, 0), count - 1);
 }

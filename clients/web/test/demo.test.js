@@ -14,14 +14,22 @@ test("data is the bytes that Python makes of it", () => {
   assert.equal(text("Grüße"), "Grüße");
   assert.deepEqual(dataBytes(Uint8Array.of(1, 2)), Uint8Array.of(1, 2));
   // json.dumps(data, sort_keys=True, separators=(",", ":"))
-  assert.equal(text({ tool: "outline", lines: 7, deep: { b: [1, null], a: true } }),
-    '{"deep":{"a":true,"b":[1,null]},"lines":7,"tool":"outline"}');
+  assert.equal(
+    text({ tool: "outline", lines: 7, deep: { b: [1, null], a: true } }),
+    '{"deep":{"a":true,"b":[1,null]},"lines":7,"tool":"outline"}',
+  );
   assert.equal(text({ name: "Grüße\u007f\n😀" }), '{"name":"Gr\\u00fc\\u00dfe\\u007f\\n\\ud83d\\ude00"}');
 });
 
 test("a tally counts gaps and repeats, and digests everything in order", async () => {
   const tally = new Tally();
-  for (const [offset, data] of [[1, "a"], [2, "b"], [5, "c"], [5, "c"]]) tally.add(offset, data);
+  for (const [offset, data] of [
+    [1, "a"],
+    [2, "b"],
+    [5, "c"],
+    [5, "c"],
+  ])
+    tally.add(offset, data);
   assert.deepEqual(await tally.account(), { records: 4, gaps: 2, repeats: 1, sha256: sha256("abcc") });
 });
 
@@ -41,8 +49,10 @@ test("what was accepted while a tab was away was replayed to it", () => {
   assert.deepEqual(catchup.see(150, true), { first: 50, replayed: 1 });
 });
 
-const message = (id, content, state = "open", headers = { file: "ast.py" }) =>
-  ({ type: "message", message: { id, content, state, headers } });
+const message = (id, content, state = "open", headers = { file: "ast.py" }) => ({
+  type: "message",
+  message: { id, content, state, headers },
+});
 const record = (name, data) => ({ type: "record", record: { name, data } });
 
 test("a chat has a section for each message, with what its tools said", () => {

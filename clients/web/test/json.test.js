@@ -4,13 +4,26 @@ import { jsonParts, readData, textOf } from "../console/json.ts";
 
 test("the parts of JSON are its text, in their colours", () => {
   const text = JSON.stringify({ a: 'say "1": {true}', b: [-1.5e3, null, true], "c:": {} }, null, 2);
-  assert.equal(jsonParts(text).map(([, part]) => part).join(""), text);
-  const kinds = jsonParts('{"a": "b", "c": [1, null]}').filter(([kind]) => kind).map(([kind, part]) => `${kind} ${part}`);
+  assert.equal(
+    jsonParts(text)
+      .map(([, part]) => part)
+      .join(""),
+    text,
+  );
+  const kinds = jsonParts('{"a": "b", "c": [1, null]}')
+    .filter(([kind]) => kind)
+    .map(([kind, part]) => `${kind} ${part}`);
   assert.deepEqual(kinds, ['key "a"', 'text "b"', 'key "c"', "number 1", "word null"]);
 });
 
 test("what is no JSON keeps its text, too", () => {
-  for (const text of ["", "plain", '"open', "1 2", "{"]) assert.equal(jsonParts(text).map(([, part]) => part).join(""), text);
+  for (const text of ["", "plain", '"open', "1 2", "{"])
+    assert.equal(
+      jsonParts(text)
+        .map(([, part]) => part)
+        .join(""),
+      text,
+    );
 });
 
 test("data as text", () => {

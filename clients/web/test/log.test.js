@@ -5,7 +5,8 @@ import { BYTES_KEPT, ITEMS_KEPT, ITEMS_KEPT_LOOKING, Log, pastItem } from "../co
 const base = { epoch: "e", timeMs: 1, clientId: "agent", headers: {}, name: null, operation: null, position: "e:1" };
 const record = (offset, more = {}) => ({ type: "record", record: { ...base, offset, data: `r${offset}`, ...more } });
 const message = (id, content, more = {}) => ({
-  type: "message", message: { ...base, id, content, state: "open", reason: "", whole: true, place: id, ...more },
+  type: "message",
+  message: { ...base, id, content, state: "open", reason: "", whole: true, place: id, ...more },
 });
 const keys = (log) => log.items.map(({ key }) => key).join(" ");
 
@@ -25,10 +26,17 @@ test("a message that grows stays where it began, and is another object each time
 test("state and presence are told between records", () => {
   const log = new Log();
   log.take({ type: "state", key: "mode", value: "draft", deleted: false, version: 3, timeMs: 1, clientId: "a" });
-  for (const [status, reason] of [["present", ""], ["left", "left"], ["left", "timed_out"]])
+  for (const [status, reason] of [
+    ["present", ""],
+    ["left", "left"],
+    ["left", "timed_out"],
+  ])
     log.take({ type: "presence", event: { type: "member", member: { clientId: "mara", status, reason, sinceMs: 5 } } });
   log.take({ type: "presence", event: { type: "counts", present: 1, away: 0 } });
-  assert.deepEqual(log.items.map(({ kind, said }) => said ?? kind), ["state", "is here", "left", "left (timed out)"]);
+  assert.deepEqual(
+    log.items.map(({ kind, said }) => said ?? kind),
+    ["state", "is here", "left", "left (timed out)"],
+  );
 });
 
 test("the first answer to a request counts", () => {
@@ -84,18 +92,43 @@ test("what was before goes before, once, and messages are still found", () => {
   log.take(message(10, "grows"));
   log.take(record(12));
   log.putBefore([record(8), record(9)].map(({ record }) => pastItem(record)));
-  log.putBefore([pastItem({ ...base, offset: 9, data: "again" }), pastItem({ ...base, offset: 11, data: "whole", operation: { op: "folded", message: 10, state: "complete", reason: "" } })]);
+  log.putBefore([
+    pastItem({ ...base, offset: 9, data: "again" }),
+    pastItem({
+      ...base,
+      offset: 11,
+      data: "whole",
+      operation: { op: "folded", message: 10, state: "complete", reason: "" },
+    }),
+  ]);
   assert.equal(keys(log), "r8 r9 m10 r12");
   log.take(message(10, "grows on"));
   assert.equal(log.items[2].message.content, "grows on");
 });
 
 test("history tells of a message as one record", () => {
-  const folded = { ...base, offset: 20, name: "answer", data: "all of it", operation: { op: "folded", message: 7, state: "interrupted", reason: "gone" } };
+  const folded = {
+    ...base,
+    offset: 20,
+    name: "answer",
+    data: "all of it",
+    operation: { op: "folded", message: 7, state: "interrupted", reason: "gone" },
+  };
   const item = pastItem(folded);
   assert.deepEqual([item.kind, item.key, item.offset], ["message", "m7", 7]);
-  assert.deepEqual([item.message.content, item.message.state, item.message.reason], ["all of it", "interrupted", "gone"]);
+  assert.deepEqual(
+    [item.message.content, item.message.state, item.message.reason],
+    ["all of it", "interrupted", "gone"],
+  );
   assert.equal(pastItem({ ...base, offset: 1, data: { a: 1 } }).kind, "record");
+});
+
+test("and of a change of the state as what was asked for", () => {
+  const past = (operation, data = null) => pastItem({ ...base, offset: 3, operation, data });
+  const shown = ({ kind, key, stateKey, value, deleted }) => [kind, key, stateKey, value, deleted];
+  assert.deepEqual(shown(past({ op: "set", key: "mode" }, "draft")), ["state", "s3", "mode", "draft", false]);
+  assert.deepEqual(shown(past({ op: "unset", key: "mode" })), ["state", "s3", "mode", null, true]);
+  assert.deepEqual(shown(past({ op: "increment", key: "n", by: 2 })), ["state", "s3", "n", "+ 2", false]);
 });
 
 test("another life begins with nothing", () => {

@@ -9,7 +9,10 @@ test("two looks say how fast a channel grows; one says nothing", () => {
   rates.look([channel("a", 10), channel("b", 5)], 1_000);
   assert.equal(rates.of("a"), null);
   rates.look([channel("a", 30), channel("b", 5), channel("c", 9)], 3_000);
-  assert.deepEqual(["a", "b", "c"].map((name) => rates.of(name)), [10, 0, null]);
+  assert.deepEqual(
+    ["a", "b", "c"].map((name) => rates.of(name)),
+    [10, 0, null],
+  );
 });
 
 test("a channel that was made anew is another one", () => {
@@ -42,8 +45,17 @@ test("a series keeps the newest", () => {
 });
 
 test("a plot begins at the right edge, under a round number", () => {
-  assert.deepEqual([[], [0], [1], [1.5], [3], [7], [10], [11], [4_200]].map((values) => plotTop(values)), [1, 1, 1, 2, 5, 10, 10, 20, 5_000]);
-  assert.deepEqual([[3], [700], [3_000], [600 << 20]].map((values) => plotTop(values, true)), [5, 1_000, 5 << 10, 1_000 << 20]);
-  assert.deepEqual(plotPoints([0, 5], 3, 5), [[0.5, 1], [1, 0]]);
+  assert.deepEqual(
+    [[], [0], [1], [1.5], [3], [7], [10], [11], [4_200]].map((values) => plotTop(values)),
+    [1, 1, 1, 2, 5, 10, 10, 20, 5_000],
+  );
+  assert.deepEqual(
+    [[3], [700], [3_000], [600 << 20]].map((values) => plotTop(values, true)),
+    [5, 1_000, 5 << 10, 1_000 << 20],
+  );
+  assert.deepEqual(plotPoints([0, 5], 3, 5), [
+    [0.5, 1],
+    [1, 0],
+  ]);
   assert.deepEqual(plotPoints([], 3, 1), []);
 });

@@ -10,5 +10,6 @@ test("nothing is the broker's rule, 0 is no bound, and a number is so many units
 });
 
 test("nonsense is refused, and said what is allowed", () => {
-  for (const text of ["-1", "many", "1e300", "Infinity"]) assert.throws(() => readBound(text, 1), /a number that is not negative/, text);
+  for (const text of ["-1", "many", "1e300", "Infinity"])
+    assert.throws(() => readBound(text, 1), /a number that is not negative/, text);
 });

@@ -13,7 +13,11 @@ export async function resolve(specifier, context, next) {
 
 export async function load(url, context, next) {
   if (!url.endsWith(".ts")) return next(url, context);
-  const { code } = transformSync(readFileSync(fileURLToPath(url), "utf8"), { loader: "ts", format: "esm", target: "es2022" });
+  const { code } = transformSync(readFileSync(fileURLToPath(url), "utf8"), {
+    loader: "ts",
+    format: "esm",
+    target: "es2022",
+  });
   return { format: "module", source: code, shortCircuit: true };
 }
 

@@ -21,8 +21,20 @@ test("as little as possible is scrolled to bring a row into sight", () => {
 
 test("keys lead from row to row, and never out of the list", () => {
   for (const [key, row, next] of [
-    ["j", 3, 4], ["ArrowDown", 3, 4], ["k", 3, 2], ["ArrowUp", 0, 0], ["j", 9, 9], ["j", -1, 0], ["k", -1, 0],
-    ["PageDown", 3, 7], ["PageDown", 8, 9], ["PageUp", 3, 0], ["g", 5, 0], ["Home", 5, 0], ["G", 5, 9], ["End", 5, 9],
+    ["j", 3, 4],
+    ["ArrowDown", 3, 4],
+    ["k", 3, 2],
+    ["ArrowUp", 0, 0],
+    ["j", 9, 9],
+    ["j", -1, 0],
+    ["k", -1, 0],
+    ["PageDown", 3, 7],
+    ["PageDown", 8, 9],
+    ["PageUp", 3, 0],
+    ["g", 5, 0],
+    ["Home", 5, 0],
+    ["G", 5, 9],
+    ["End", 5, 9],
   ])
     assert.equal(rowAfterKey(key, row, 10, 4), next, key);
   assert.equal(rowAfterKey("x", 3, 10, 4), null);

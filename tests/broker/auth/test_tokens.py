@@ -9,6 +9,7 @@ from outlast_broker.auth.jwks import read_jwks, read_key
 from outlast_broker.auth.settings import AuthSettings
 from outlast_broker.auth.tokens import Expired, Untrusted, read_token, sign_token
 
+from tests.support.chance import chance
 from tests.support.credentials import secret_key
 from tests.support.forgeries import (
     AUDIENCE,
@@ -48,6 +49,16 @@ def test_a_forgery_is_not_believed(token: str) -> None:
         read_token(token, KEYS, STRICT, NOW_MS)
     assert not isinstance(error.value, Expired)
     assert len(token) < 10 or token not in str(error.value)
+
+
+def test_one_letter_that_is_another_makes_a_token_worthless() -> None:
+    token = good_token()
+    with chance("tokens") as rng:
+        for _ in range(2_000):
+            at, letter = rng.randrange(len(token)), rng.choice("AZaz09-_.~ é\n=")
+            if letter != token[at]:
+                with pytest.raises(Untrusted):
+                    read_token(token[:at] + letter + token[at + 1 :], KEYS, STRICT, NOW_MS)
 
 
 def test_there_are_enough_of_them() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import outlast
 import pytest
 from outlast_broker.care.backup import back_up
 from outlast_broker.care.restoration import LEAP, NotRestored, restore
+from outlast_broker.care.verification import verify
 from outlast_broker.claiming import CLAIM_ROW
 from outlast_broker.folder import DataFolder, FolderInUse
 from outlast_broker.lease import LEASE_ROW, TOKEN_ROW, read_lease, read_token
@@ -16,6 +20,7 @@ from outlast_broker.lmdb_file import FORMAT, U64, WrongFormat, unsealed
 
 from tests.broker.store import put, values
 from tests.support.broker import running_broker
+from tests.support.chance import FACTOR, chance
 from tests.support.full_store import contents
 
 NOW_MS = 1_800_000_000_000
@@ -146,3 +151,22 @@ def test_a_failure_on_the_way_leaves_the_store_that_is_there(
 
 def _fail(*_: object) -> None:
     raise OSError("the disk is full")
+
+
+def test_a_kill_at_any_moment_leaves_no_half_store(backup: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from outlast_broker.care.restoration import restore;"
+        "print('begun', flush=True); restore(Path(sys.argv[1]), Path(sys.argv[2]), 0, replace=True)"
+    )
+    command = [sys.executable, "-c", program]
+    with chance("restore") as rng:
+        for _ in range(4 * FACTOR):
+            with subprocess.Popen([*command, str(backup), str(tmp_path / "r")], stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+                timer = threading.Timer(rng.random() * 0.6, process.kill)
+                timer.start()
+                process.wait()
+                timer.cancel()
+            assert not (tmp_path / "r" / "data.mdb").exists() or verify(tmp_path / "r").is_whole
+    restore(backup, tmp_path / "r", NOW_MS, replace=True)
+    assert verify(tmp_path / "r").is_whole and not list((tmp_path / "r").glob(".*.part"))
