@@ -19,6 +19,7 @@ from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.metrics import families_of
 from outlast_cli.root import root
 from outlast_protocol import ErrorCode
+from prometheus_client import Metric
 
 from tests.support.tree import ROOT, table
 
@@ -42,6 +43,11 @@ class Exported(NamedTuple):
     samples: dict[str, set[str]]
 
 
+def name_of(family: Metric) -> str:
+    """As those who ask for it write it."""
+    return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     async def ask() -> Exported:
@@ -52,12 +58,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         families = list(families_of(engine))
         engine.close()
         samples: dict[str, set[str]] = {name: ADDED_LABELS for name in ADDED_METRICS}
-        for name, _, _, rows in families:
-            for suffix, _ in rows:
-                sample = name + suffix.split("{")[0]
-                samples.setdefault(sample, set()).update(ADDED_LABELS, re.findall(r'(\w+)="', suffix))
+        for family in families:
+            for sample in family.samples:
+                samples.setdefault(sample.name, set()).update(ADDED_LABELS, sample.labels)
         return Exported(
-            {each.name: each.kind for each in families}, {each.name: each.help for each in families}, samples
+            {name_of(each): "gauge" if each.type == "info" else each.type for each in families},
+            {name_of(each): each.documentation for each in families},
+            samples,
         )
 
     return asyncio.run(ask())
