@@ -16,7 +16,7 @@ from .limits import Limits
 from .option import inlined, option
 from .retention import Retention
 from .rules import Rule
-from .tls import TlsFiles
+from .tls_files import TlsFiles
 from .web.origins import check_origin
 
 MIB = 1 << 20

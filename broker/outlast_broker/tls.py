@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import logs
-from .option import option
+from .tls_files import TlsFiles
 
 logger = logs.logger("outlast.tls")
 
@@ -21,15 +20,6 @@ _HANDSHAKE_TURNS = 8
 
 class TlsError(Exception):
     """The files are no certificate to serve with; the text says which one, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files."""
-
-    certificate: Path | None = option(None, "The certificate of the tls: addresses, then what has signed it; PEM.")
-    key: Path | None = option(None, "Its key, if the certificate's file does not have it.")
-    client_ca: Path | None = option(None, "Lets in only clients with a certificate that one of these has signed.")
 
 
 class Tls:

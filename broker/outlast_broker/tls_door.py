@@ -36,6 +36,7 @@ class TlsDoor(asyncio.Protocol):
         "_came",
         "_failed",
         "_front",
+        "_over",
         "_shaking",
         "_tls",
         "_transport",
@@ -51,6 +52,7 @@ class TlsDoor(asyncio.Protocol):
         self._lobby = lobby
         self._failed = failed
         self._came = b""
+        self._over = False
         self._shaking: asyncio.Task[None] | None = None
         self.timeout_ms = timeout_ms
 
@@ -61,11 +63,12 @@ class TlsDoor(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         came = self._came = self._came + data
-        if self._shaking is not None:
-            return  # TLS is being put in place, and gets what has come until then
+        if self._shaking is not None or self._over:
+            return  # TLS is being put in place, and gets what has come until then; or nobody listens any more
         if is_tls(came):
             self._shaking = asyncio.get_running_loop().create_task(self._shake())
         elif not may_be_tls(came):
+            self._over = True
             self._transport.write(_NOT_HTTPS if came[:2].isalpha() else _NOT_TLS)
             end_writing(self._transport)
 

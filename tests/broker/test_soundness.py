@@ -5,7 +5,7 @@ from pathlib import Path
 
 from outlast_broker.config import Config
 from outlast_broker.soundness import unsound
-from outlast_broker.tls import TlsFiles
+from outlast_broker.tls_files import TlsFiles
 
 
 def test_the_defaults_are_sound() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
-from outlast_broker.tls import Tls, TlsError, TlsFiles, load
+from outlast_broker.tls import Tls, TlsError, load
+from outlast_broker.tls_files import TlsFiles
 
 from tests.support.certificates import Authority
 

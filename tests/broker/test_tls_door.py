@@ -50,6 +50,12 @@ def all_of(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(65_536), b""))
 
 
+def trusting_all() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def has_failed(broker: Broker, times: int) -> None:
     """The broker notices a little later than the client."""
     for _ in range(1_000):
@@ -117,6 +123,17 @@ def test_a_browser_without_tls_is_told_so_in_http(broker: Broker) -> None:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = all_of(sock)
         assert answer.startswith(b"HTTP/1.1 400 ") and b"https://" in answer
+
+
+def test_one_without_tls_may_go_on_talking(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    with plain(broker) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 400"
+        sock.sendall(b"Host: x\r\n\r\n")
+        assert b"https://" in all_of(sock)
+    with wrapped(broker, trusting_all()) as other:
+        RawClient(other, "alice").hello()
+    assert not caplog.records
 
 
 def test_a_client_with_tls_where_none_is_spoken_hears_it_from_its_library(broker: Broker, authority: Authority) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 
 import click
 import pytest
 from click.testing import CliRunner
 from outlast_cli.exits import Exit
-from outlast_cli.root import VERBS, Root, root
+from outlast_cli.root import HELP_LETTERS, VERBS, Root, root
 
 from . import shell
 
@@ -18,6 +19,21 @@ def test_help_names_verbs_and_exit_codes() -> None:
     for verb in VERBS:
         assert f"  {verb} " in result.stdout
     assert "  4  records were skipped, and --fail-on-resync was given" in result.stdout
+
+
+def test_what_the_help_says_of_a_verb_is_what_that_says_of_itself() -> None:
+    context = click.Context(root)
+    for name, verb in VERBS.items():
+        command = root.get_command(context, name)
+        assert command is not None and command.get_short_help_str(HELP_LETTERS) == verb.help
+
+
+def test_the_help_loads_no_verb() -> None:
+    code = (
+        "import sys; from outlast_cli import main\ntry: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, check=True, text=True)
+    assert not {"asyncio", "outlast", "outlast_broker", "outlast_cli.serve"} & set(done.stderr.split())
 
 
 def test_version() -> None:

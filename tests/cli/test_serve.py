@@ -10,7 +10,7 @@ from outlast_broker.address import UnixAddress, parse_address
 from outlast_broker.config import Config
 from outlast_broker.options import BY_NAME
 from outlast_broker.retention import Retention
-from outlast_broker.tls import TlsFiles
+from outlast_broker.tls_files import TlsFiles
 from outlast_cli.exits import Exit
 from outlast_cli.root import root
 from outlast_cli.serve import serve, url_of

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from outlast_broker.tls import TlsFiles
+from outlast_broker.tls_files import TlsFiles
 
 from tests.support.broker import running_broker
 from tests.support.proxy import CALM, Faults, Proxy

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 import trustme
-from outlast_broker.tls import TlsFiles
+from outlast_broker.tls_files import TlsFiles
 
 HOST = "127.0.0.1"
 

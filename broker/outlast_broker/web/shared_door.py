@@ -6,7 +6,6 @@ Each message begins with the number of the client that it is of or for; each of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import cast
 
 from outlast_protocol.limits import FRAME_BYTES_MAX
@@ -66,26 +65,15 @@ class SharedDoor(WebSocketDoor):
 
     __slots__ = ("_clogged", "_emptiness", "_held", "_seats")
 
-    def __init__(
-        self,
-        engine: Engine,
-        peer: Peer,
-        entered: Callable[[ClientConnection], None],
-        left: Callable[[ClientConnection], None],
-        token: str | None = None,
-    ) -> None:
-        super().__init__(engine, peer, entered, left, token)
-        self._reader = Reader(NUMBER_BYTES + FRAME_BYTES_MAX)
-        self._seats: dict[int, Seat] = {}
-        self._held: set[Seat] = set()
-        self._clogged = False
-        self._emptiness: asyncio.TimerHandle | None = None
-
     # --- the socket ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         bound_buffers(self._transport)
+        self._reader = Reader(NUMBER_BYTES + FRAME_BYTES_MAX)
+        self._seats: dict[int, Seat] = {}
+        self._held: set[Seat] = set()
+        self._clogged = False
         self._await_somebody()
 
     def pause_writing(self) -> None:
@@ -99,9 +87,9 @@ class SharedDoor(WebSocketDoor):
             seat.connection.unclog()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._impatience, self._emptiness):
-            if timer is not None:
-                timer.cancel()
+        self._emptiness.cancel()
+        if self._impatience is not None:
+            self._impatience.cancel()
         self._said_close = True
         for seat in list(self._seats.values()):
             self._leave(seat)
@@ -122,8 +110,7 @@ class SharedDoor(WebSocketDoor):
             self._leave(seat)
 
     def _enter(self, number: int) -> Seat:
-        if self._emptiness is not None:
-            self._emptiness.cancel()
+        self._emptiness.cancel()
         seat = self._seats[number] = Seat(self, self._engine, self._peer.beside(), number)
         seat.connection.came_by("websocket", address_of(self._transport))
         seat.connection.token = self._token
@@ -149,7 +136,9 @@ class SharedDoor(WebSocketDoor):
 
     def _await_somebody(self) -> None:
         loop = asyncio.get_running_loop()
-        self._emptiness = loop.call_later(EMPTY_MS / 1000, self._fail, CloseCode.NORMAL, "nobody uses this")
+        self._emptiness: asyncio.TimerHandle = loop.call_later(
+            EMPTY_MS / 1000, self._fail, CloseCode.NORMAL, "nobody uses this"
+        )
 
     # --- called by the seats ------------------------------------------------------------------------------
 

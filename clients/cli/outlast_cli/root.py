@@ -6,42 +6,52 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from .exits import Exit, Failure, exit_table
 
-# Verb: the module and the name in it.
-VERBS: dict[str, tuple[str, str]] = {
-    "serve": (".serve", "serve"),
-    "config": (".config", "config"),
-    "pub": (".pub", "pub"),
-    "sub": (".sub", "sub"),
-    "attach": (".attach", "attach"),
-    "history": (".history", "history"),
-    "ask": (".ask", "ask"),
-    "answer": (".ask", "answer"),
-    "channels": (".channels", "channels"),
-    "cursors": (".cursors", "cursors"),
-    "leases": (".leases", "leases"),
-    "presence": (".presence", "presence"),
-    "state": (".state", "state"),
-    "claims": (".claims", "claims"),
-    "status": (".status", "status"),
-    "connections": (".status", "connections"),
-    "doctor": (".doctor", "doctor"),
-    "backup": (".backup", "backup"),
-    "verify": (".verify", "verify"),
-    "restore": (".restore", "restore"),
-    "compact": (".compact", "compact"),
-    "export": (".export", "export"),
-    "import": (".importing", "import_channels"),
-    "token": (".token", "token"),
-    "key": (".key", "key"),
-    "bench": (".bench.verb", "bench"),
-    "demo": (".demo.verb", "demo"),
-    "completion": (".completion", "completion"),
+
+class Verb(NamedTuple):
+    """Where it is, and what it says of itself: so that `--help` need not load it."""
+
+    module: str
+    name: str
+    help: str
+
+
+# As long as fits the help.
+HELP_LETTERS = 70
+VERBS: dict[str, Verb] = {
+    "serve": Verb(".serve", "serve", "Run a broker, until Ctrl-C or SIGTERM."),
+    "config": Verb(".config", "config", "Check, show and make the configuration of a broker."),
+    "pub": Verb(".pub", "pub", "Publish a record, or every line of standard input."),
+    "sub": Verb(".sub", "sub", "Read a channel, and go on as more comes."),
+    "attach": Verb(".attach", "attach", "Show what a channel is now, and text as it grows."),
+    "history": Verb(".history", "history", "Print what a channel holds now."),
+    "ask": Verb(".ask", "ask", "Ask whoever works on a channel for something, and wait for the answer."),
+    "answer": Verb(".ask", "answer", "Accept or refuse a request."),
+    "channels": Verb(".channels", "channels", "List, inspect, trim, configure and delete channels."),
+    "cursors": Verb(".cursors", "cursors", "List and forget the cursors of a channel; `outlast sub --cursor`..."),
+    "leases": Verb(".leases", "leases", "List the leases of CHANNEL that are held; `outlast pub --lease`..."),
+    "presence": Verb(".presence", "presence", "Show who is in a channel."),
+    "state": Verb(".state", "state", "Read and change the shared state of CHANNEL; without a command,..."),
+    "claims": Verb(".claims", "claims", "List the claims of CHANNEL: what was to be done once."),
+    "status": Verb(".status", "status", "Show what the broker is and does now."),
+    "connections": Verb(".status", "connections", "List who is connected to the broker, in the order in which they..."),
+    "doctor": Verb(".doctor", "doctor", "Say what is wrong, why it matters, and what to do."),
+    "backup": Verb(".backup", "backup", "Copy the store, while the broker runs."),
+    "verify": Verb(".verify", "verify", "Check every checksum of a store or a backup."),
+    "restore": Verb(".restore", "restore", "Make a data folder out of a backup."),
+    "compact": Verb(".compact", "compact", "Give the store's free space back to the disk."),
+    "export": Verb(".export", "export", "Write channels to standard output, a line of JSON for each record."),
+    "import": Verb(".importing", "import_channels", "Publish what `outlast export` wrote."),
+    "token": Verb(".token", "token", "Tokens: who a client is, and what it may do, signed and for a time...."),
+    "key": Verb(".key", "key", "Keys that let clients in: static ones, and those that tokens are..."),
+    "bench": Verb(".bench.verb", "bench", "Measure a running broker on this machine."),
+    "demo": Verb(".demo.verb", "demo", "Watch an agent's work outlive all that breaks."),
+    "completion": Verb(".completion", "completion", "Print the completion script for a shell."),
 }
 
 
@@ -54,9 +64,13 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module, name = VERBS[cmd_name]
-        command: click.Command = getattr(import_module(module, __package__), name)
+        verb = VERBS[cmd_name]
+        command: click.Command = getattr(import_module(verb.module, __package__), verb.name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any

@@ -129,7 +129,7 @@ def test_a_message_without_a_number_is_refused(stage: Stage, tabs: Tabs) -> None
 
 
 def test_a_socket_that_nobody_uses_is_closed(stage: Stage, tabs: Tabs) -> None:
-    assert tabs.door._emptiness is not None and not tabs.door._emptiness.cancelled()
+    assert not tabs.door._emptiness.cancelled()
     tabs.greet(1)
     assert tabs.door._emptiness.cancelled(), "somebody is there"
     tabs.sends(1)
