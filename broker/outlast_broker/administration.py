@@ -13,7 +13,8 @@ from .retention import RETENTION_KEYS
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
-    from .engine import Engine
+    from .head import Head
+    from .hub import Hub
 
 # So many rows of the longest names fit one REPLY.
 LIST_ROWS_MAX = 2_000
@@ -58,19 +59,29 @@ def _list(connection: ClientConnection, frame: f.List) -> None:
     """As many rows as were asked for and fit a REPLY."""
     count = min(frame.limit, LIST_ROWS_MAX)
     names = _names(connection, frame, count + 1)
-    rows = [_row(connection.engine, number) for _, number in names[:count]]
-    connection.reply(frame.request, {"channels": [row for row in rows if row], "more": len(names) > count})
+    numbers = [number for _, number in names[:count]]
+    connection.reply(frame.request, {"channels": _rows(connection.engine.hub, numbers), "more": len(names) > count})
 
 
-def _row(engine: Engine, number: int) -> dict[str, Any]:
-    """A channel that is not in memory is told of by its head, and stays where it is; {} if it is being deleted."""
-    channel = engine.hub.loaded(number)
-    if channel is not None:
-        messages = {"messages": channel.session.open_count} if channel.session is not None else {}
-        return _summary(channel) | _company(channel) | messages
-    head = engine.hub.head(number)
-    if head is None:
-        return {}
+def _rows(hub: Hub, numbers: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """A channel that is not in memory is told of by its head, and stays where it is."""
+    heads = hub.heads(numbers)
+    rows = []
+    for number in numbers:
+        channel = hub.loaded(number)
+        if channel is not None:
+            rows.append(_row_of(channel))
+        elif number in heads:  # else it is being deleted
+            rows.append(_row_from(heads[number]))
+    return rows
+
+
+def _row_of(channel: Channel) -> dict[str, Any]:
+    messages = {"messages": channel.session.open_count} if channel.session is not None else {}
+    return _summary(channel) | _company(channel) | messages
+
+
+def _row_from(head: Head) -> dict[str, Any]:
     last = head.next - 1
     return {
         "channel": head.name,

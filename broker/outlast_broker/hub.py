@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from outlast_protocol.batch import spans
 
@@ -39,9 +39,9 @@ class Hub:
         """The channel if it is in memory."""
         return self._by_number.get(number)
 
-    def head(self, number: int) -> Head | None:
-        """What the log knows of a channel; None once it is deleted."""
-        return None if number in self._dying else self._log.head(number)
+    def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
+        """What the log knows of those of these channels that are not in memory; of one that is deleted, nothing."""
+        return self._log.heads([each for each in numbers if each not in self._by_number and each not in self._dying])
 
     def by_number(self, number: int) -> Channel | None:
         channel = self._by_number.get(number)

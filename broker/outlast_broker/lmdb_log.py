@@ -17,7 +17,7 @@ a longer one would pin pages and make the file grow. docs/decisions/0001 says wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from operator import itemgetter
@@ -445,6 +445,12 @@ class LmdbLog:
         with self._reading("chunks") as txn:
             stored = self._get(txn, "chunks", PAIR.pack(number, HEAD_MARK))
         return head.decode(stored) if stored else None
+
+    @_without_frames
+    def heads(self, numbers: Sequence[int]) -> dict[int, Head]:
+        with self._reading("chunks") as txn:
+            stored = {number: self._get(txn, "chunks", PAIR.pack(number, HEAD_MARK)) for number in numbers}
+        return {number: head.decode(value) for number, value in stored.items() if value is not None}
 
     @_without_frames
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:

@@ -6,7 +6,7 @@ A log decides nothing. `commit` is called from one thread only; the reads from a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from .chunk import Chunk
@@ -143,6 +143,9 @@ class Log(Protocol):
 
     def head(self, number: int) -> Head | None:
         """A channel's head, None when there is no such channel (any more)."""
+
+    def heads(self, numbers: Sequence[int]) -> dict[int, Head]:
+        """Those of many at once; there is none of a channel that is not there (any more). Raises Damaged."""
 
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
         """Chunks from the one that holds `offset` on: at least one, at most `bytes_max`. Raises Damaged."""

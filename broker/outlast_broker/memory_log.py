@@ -6,7 +6,7 @@ For tests, and for `serve --memory`. `commit` may be made to fail, so that fail-
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from . import chunk, journal
 from .chunk import Chunk
@@ -104,6 +104,9 @@ class MemoryLog:
 
     def head(self, number: int) -> Head | None:
         return self._heads.get(number)
+
+    def heads(self, numbers: Sequence[int]) -> dict[int, Head]:
+        return {number: self._heads[number] for number in numbers if number in self._heads}
 
     def read(self, number: int, offset: int, bytes_max: int) -> list[Chunk]:
         kept = self._chunks.get(number, [])

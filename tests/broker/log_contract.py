@@ -24,10 +24,11 @@ class Births:
         number = create(log, "room", epoch=99)
         assert log.find("room") == number
         assert log.head(number) == Head("room", 99, BIRTH_MS)
+        assert log.heads([number, number + 1]) == {number: Head("room", 99, BIRTH_MS)}
 
     def test_what_was_never_created_is_not_found(self, log: Log) -> None:
         assert log.find("room") is None
-        assert log.head(1) is None
+        assert log.head(1) is None and log.heads([1, 2]) == {}
         assert log.read(1, 1, ALL) == []
         assert log.read_back(1, 1) is None
         assert log.find_time(1, 0) is None
