@@ -8,6 +8,8 @@ from typing import Any
 import outlast
 import pytest
 
+from tests.support.chance import FACTOR
+
 from . import shell
 from .test_export import lines_of
 
@@ -60,7 +62,7 @@ def kept(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(FACTOR))
 def test_there_and_back(url: str, seed: int) -> None:
     source, target = f"import:from:{seed}", f"import:to:{seed}"
 

@@ -118,7 +118,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path
         chance("compact") as rng,
     ):
         acked = 0
-        for _ in range(6 * FACTOR):
+        for _ in range(4 * FACTOR):
             broker = place.start()
             author, operator = broker.client("author"), broker.client("operator")
             number = author.open("room").number

@@ -20,7 +20,7 @@ from outlast_broker.lmdb_file import FORMAT, U64, WrongFormat, unsealed
 
 from tests.broker.store import put, values
 from tests.support.broker import running_broker
-from tests.support.chance import chance
+from tests.support.chance import FACTOR, chance
 from tests.support.full_store import contents
 
 NOW_MS = 1_800_000_000_000
@@ -160,7 +160,7 @@ def test_a_kill_at_any_moment_leaves_no_half_store(backup: Path, tmp_path: Path)
     )
     command = [sys.executable, "-c", program]
     with chance("restore") as rng:
-        for _ in range(6):
+        for _ in range(4 * FACTOR):
             with subprocess.Popen([*command, str(backup), str(tmp_path / "r")], stdout=subprocess.PIPE) as process:
                 assert process.stdout is not None and process.stdout.readline() == b"begun\n"
                 timer = threading.Timer(rng.random() * 0.6, process.kill)
