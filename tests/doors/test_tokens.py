@@ -146,6 +146,7 @@ def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient
         ("GET", f"{at}/events"): (reader, "subscribe"), ("GET", f"{at}/state"): (writer, "history"),
         ("GET", f"{at}/members"): (reader, "presence"), ("GET", f"{at}/cursors"): (reader, "cursor"),
         ("DELETE", at): (writer, "manage"), ("GET", "/v1/channels/other"): (reader, "any verb"),
+        ("GET", "/v1/status"): (reader, "manage"), ("GET", "/v1/connections"): (reader, "manage"),
         ("GET", "/metrics"): (reader, "manage"), ("GET", "/readyz?verbose"): (reader, "manage"),
     }  # fmt: skip
     for (method, path), (said, verb) in verbs.items():

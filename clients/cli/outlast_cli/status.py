@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from .session import run_session
 from .terminal import is_terminal, table, visible
 
 _TIME = ("started_ms", "time_ms")
+_UNIT = re.compile(r"_(us|ms|bytes)$")
 
 
 @click.command()
@@ -41,9 +43,10 @@ def show_status(said: Mapping[str, Any], wants_json: bool, on_terminal: bool) ->
         return [json.dumps(said, ensure_ascii=False)]
     if not on_terminal:
         return [f"{key}\t{json.dumps(value) if isinstance(value, bool) else value}" for key, value in said.items()]
-    width = max(map(len, said))
-    uptime = ["uptime".ljust(width) + "  " + show_duration((said["time_ms"] - said["started_ms"]) // 1_000 * 1_000)]
-    return uptime + [f"{key.ljust(width)}  {_text(key, value)}" for key, value in said.items()]
+    uptime = show_duration((said["time_ms"] - said["started_ms"]) // 1_000 * 1_000)
+    cells = {"uptime": uptime} | {_UNIT.sub("", key): _text(key, value) for key, value in said.items()}
+    width = max(map(len, cells))
+    return [f"{key.ljust(width)}  {text}" for key, text in cells.items()]
 
 
 def _text(key: str, value: Any) -> str:
