@@ -15,6 +15,7 @@ import pytest
 from outlast_cli.exits import Exit
 
 from tests.support.broker import PATIENCE_S, RawClient
+from tests.support.certificates import Authority
 from tests.support.supervised import Listener, started
 
 LISTEN = ("--listen", "127.0.0.1:0", "--memory")
@@ -101,6 +102,44 @@ def test_a_reload_of_what_is_wrong_changes_nothing_and_says_so(listener: Listene
         process.send_signal(signal.SIGHUP)
         listener.until("RELOADING", "1")
         assert "refused" not in listener.until("READY", "1")["STATUS"]
+
+
+def test_a_broken_certificate_keeps_the_old_one_and_everything_else(
+    listener: Listener, file: Path, tmp_path: Path
+) -> None:
+    files = Authority(tmp_path).server()
+    assert files.certificate is not None and files.key is not None
+    tls = ("--listen", "tls:127.0.0.1:0", "--tls-certificate", str(files.certificate), "--tls-key", str(files.key))
+    with started(listener, "--config", str(file), *tls) as process:
+        listener.until("READY")
+        file.write_text('memory = true\ndrain_time = "1s"\n')
+        whole = files.certificate.read_bytes()
+        files.certificate.write_bytes(whole[:100])
+        process.send_signal(signal.SIGHUP)
+        listener.until("RELOADING")
+        assert "server.pem" in listener.until("READY", "1")["STATUS"]
+        assert "server.pem" in event(process, "reload_refused")["error"]
+        files.certificate.write_bytes(whole)
+        process.send_signal(signal.SIGHUP)
+        said = event(process, "reloaded")
+        assert said["changed"] == ["drain_time: 5s -> 1s", f"certificate {files.certificate}"], "and not before"
+
+
+def test_rules_reach_channels_that_nobody_uses(listener: Listener, tmp_path: Path) -> None:
+    file, path = tmp_path / "rules.toml", tmp_path / "s"
+    file.write_text("")
+    places = ("--data", str(tmp_path / "data"), "--listen", f"unix:{path}")
+    with started(listener, "--config", str(file), *places) as process:
+        listener.until("READY")
+        with socket.socket(socket.AF_UNIX) as own:
+            own.connect(str(path))
+            alice = hello(own)
+            for name in ("session:1", "audit:1"):
+                alice.publish(alice.open(name).number, "here")
+        file.write_text('[[rules]]\nchannels = "session:*"\nidle_ttl = "1ms"\n')
+        process.send_signal(signal.SIGHUP)
+        assert event(process, "reloaded")["changed"] == ["rules: 0 -> 1"]
+        assert listener.until("STATUS", "0 connections, 1 channel,"), "the other one stays"
 
 
 def test_the_end_of_the_terminal_is_the_end(listener: Listener) -> None:

@@ -21,8 +21,6 @@ class Verb(NamedTuple):
     help: str
 
 
-# As long as fits the help.
-HELP_LETTERS = 70
 VERBS: dict[str, Verb] = {
     "serve": Verb(".serve", "serve", "Run a broker, until Ctrl-C or SIGTERM."),
     "config": Verb(".config", "config", "Check, show and make the configuration of a broker."),

@@ -43,12 +43,8 @@ export class Reader {
   }
 
   /** Returns after the report's last record and the end of the run, or when it is closed before. */
-  async follow(): Promise<void> {
-    try {
-      await this.#follow();
-    } catch (error) {
-      if (!(error instanceof Closed)) throw error;
-    }
+  follow(): Promise<void> {
+    return untilClosed(this.#follow());
   }
 
   async #follow(): Promise<void> {
@@ -69,7 +65,8 @@ export class Reader {
 
   async cancel(): Promise<void> {
     this.isCancelling.value = true;
-    await this.#client!.channel(this.#stage.control).cancel(this.run.value!.id, "cancelled on the page");
+    const control = this.#client!.channel(this.#stage.control);
+    await untilClosed(control.cancel(this.run.value!.id, "cancelled on the page"));
   }
 
   #entered(state: LinkState): void {
@@ -129,5 +126,14 @@ export class Reader {
       this.#isDrawn = true;
       this.frame.value++;
     });
+  }
+}
+
+/** Whatever the client was about to do, when it is closed there is no need of it any more. */
+async function untilClosed(doing: Promise<unknown>): Promise<void> {
+  try {
+    await doing;
+  } catch (error) {
+    if (!(error instanceof Closed)) throw error;
   }
 }

@@ -123,10 +123,17 @@ class Stage:
         """A button of the page."""
         if self._hand is None or not self._hand.is_free(target):
             return False
-        task = asyncio.get_running_loop().create_task(self._hand.strike(deed, target, PRESSED_HOLD_S))
+        task = asyncio.get_running_loop().create_task(self._strike(self._hand, deed, target))
         self._pressing.add(task)
         task.add_done_callback(self._pressing.discard)
         return True
+
+    async def _strike(self, hand: Hand, deed: Deed, target: str) -> None:
+        """What does not come back fails the proof; here it is only said."""
+        try:
+            await hand.strike(deed, target, PRESSED_HOLD_S)
+        except TimeoutError as error:
+            self._screen.say(f"{target}: {error}", "red")
 
     async def _play(self) -> None:
         """Returns when all have finished, or will not."""
