@@ -82,7 +82,7 @@ def test_what_a_page_names_is_in_the_source(page: str) -> None:
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     named = {span.split("/")[-1] for span in re.findall(r"`([\w./]+)`", text)} - WORDS
     there = names_in_the_source()
-    wrong = sorted(name for name in named if not set(name.removesuffix(".py").split(".")) <= there)
+    wrong = sorted(name for name in named if not set(name.removesuffix(".py").removesuffix(".ts").split(".")) <= there)
     assert not wrong, f"{page} names {wrong}: correct the page, or add a word to WORDS"
 
 
