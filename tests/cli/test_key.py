@@ -24,7 +24,7 @@ def test_a_static_key_is_shown_once_and_kept_as_a_hash(tmp_path: Path) -> None:
     secret = first.out.strip()
     assert secret.startswith("outlast_agent-7_") and "reload" in first.err
     assert secret.removeprefix("outlast_agent-7_") not in file.read_text()
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_mode & 0o777 == 0o644, "it holds hashes, and a broker under another user reads it"
     keys = read_static_keys(file.read_text())
     identity = keys.find(secret)
     assert identity is not None and str(identity.client) == "agent:*"
@@ -74,8 +74,16 @@ def test_a_key_to_sign_with_and_its_public_part(tmp_path: Path, alg: str) -> Non
         assert made.code == Exit.OK, made.err
     assert list(read_jwks(jwks.read_text())) == ["one", "two"]
     assert issuer.stat().st_mode & 0o777 == 0o600
+    assert jwks.stat().st_mode & 0o777 == (0o600 if alg == "HS256" else 0o644)
     again = call("make", str(issuer), "--alg", alg, "--kid", "one")
     assert again.code == Exit.USAGE and "already" in again.err
+
+
+def test_a_secret_that_comes_to_what_everybody_could_read_is_not_read_by_everybody(tmp_path: Path) -> None:
+    issuer, jwks = tmp_path / "issuer.json", tmp_path / "jwks.json"
+    assert call("make", str(issuer), "--kid", "public", "--jwks", str(jwks)).code == Exit.OK
+    assert call("make", str(issuer), "--kid", "shared", "--alg", "HS256", "--jwks", str(jwks)).code == Exit.OK
+    assert jwks.stat().st_mode & 0o777 == 0o640
 
 
 def test_what_is_no_set_of_keys_is_left_alone(tmp_path: Path) -> None:

@@ -15,11 +15,10 @@ from outlast_broker.auth.static_keys import hash_of, make_secret, read_static_ke
 
 from .grants import Grants, grant_option, parse_grants
 from .options import DURATION
-from .secret_files import add_jwk_row, read_text, write_text
+from .secret_files import ASYMMETRIC_PARTS, add_jwk_row, read_text, write_text
 from .session import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-PRIVATE_PARTS = ("d", "p", "q", "dp", "dq", "qi")
 RSA_BITS = 3_072
 
 
@@ -49,7 +48,7 @@ def add(file: Path, key_id: str, grants: tuple[str, ...], client_id: str | None,
         read_static_keys(text)
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from None
-    write_text(file, text)
+    write_text(file, text, secret=False)
     click.echo(token_of(key_id, secret))
     say(f"key {key_id} is in {file}; a broker that runs takes it up on reload")
 
@@ -108,7 +107,7 @@ def make(file: Path, alg: str, kid: str | None, jwks: Path | None) -> None:
     read_key(made, str(file))
     add_jwk_row(file, made)
     if jwks is not None and jwks != file:
-        add_jwk_row(jwks, {name: value for name, value in made.items() if name not in PRIVATE_PARTS})
+        add_jwk_row(jwks, {name: value for name, value in made.items() if name not in ASYMMETRIC_PARTS})
     say(f"key {made['kid']} is in {file}" + (f", what a broker needs of it in {jwks}" if jwks else ""))
 
 

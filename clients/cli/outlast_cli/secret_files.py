@@ -1,4 +1,4 @@
-"""Files with secrets: nobody else may read them, and they are there whole or not at all."""
+"""Files of keys: nobody else may read those with secrets, and all are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 
 import click
 
+# Of a JWK: what only those who sign may know; `k` is what both ends share.
+ASYMMETRIC_PARTS = ("d", "p", "q", "dp", "dq", "qi")
+PRIVATE_PARTS = (*ASYMMETRIC_PARTS, "k")
+
 
 def read_text(path: Path) -> str:
     """ "" if it is not there."""
@@ -19,9 +23,11 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def write_text(path: Path, text: str) -> None:
-    """In place of what was there. Its owner alone may read it, unless others could before."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+def write_text(path: Path, text: str, secret: bool) -> None:
+    """In place of what was there. A new file with secrets is for its owner alone, no file with them for all."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600 if secret else 0o644
+    if secret:
+        mode &= 0o770
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
@@ -47,4 +53,5 @@ def add_jwk_row(path: Path, row: Mapping[str, Any]) -> None:
     rows = read_jwk_rows(path)
     if any(each.get("kid") == row["kid"] for each in rows):
         raise click.UsageError(f"{path} has a key {row['kid']!r} already: give another --kid")
-    write_text(path, json.dumps({"keys": [*rows, row]}, indent=2) + "\n")
+    secret = any(part in row for part in PRIVATE_PARTS)
+    write_text(path, json.dumps({"keys": [*rows, row]}, indent=2) + "\n", secret)
