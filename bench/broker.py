@@ -10,9 +10,9 @@ import cProfile
 import sys
 from pathlib import Path
 
-from outlast_broker.address import Address, TcpAddress
 from outlast_broker.config import Config
-from outlast_broker.limits import Limits
+from outlast_broker.doors.address import Address, TcpAddress
+from outlast_broker.doors.limits import Limits
 from outlast_broker.retention import Retention
 from outlast_broker.serve import serve
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from outlast_protocol.limits import CHANNELS_MAX
 
-from .address import parse_address
 from .auth.settings import AuthSettings
-from .limits import Limits
-from .option import inlined, option
+from .configuration.option import inlined, option
+from .doors.address import parse_address
+from .doors.limits import Limits
 from .retention import Retention
 from .rules import Rule
 from .tls_files import TlsFiles

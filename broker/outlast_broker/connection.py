@@ -26,13 +26,13 @@ from . import (
     status,
     subscribing,
 )
-from .admission import RETRY_MS, Peer
 from .attendance import Attendance, Watcher
 from .auth.identity import EVERYBODY, NOBODY, Identity
-from .bucket import Meter, Rates
 from .channel import Channel
 from .cursor import Waiter
 from .damage import Damaged
+from .doors.admission import RETRY_MS, Peer
+from .doors.bucket import Meter, Rates
 from .log import Log
 from .names import check_channel_name
 from .presence import Key

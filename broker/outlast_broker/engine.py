@@ -19,17 +19,16 @@ from outlast_protocol.frames import UNCONDITIONAL, Publish, Resync, ack_word, de
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from . import clock, logs, retention
-from .admission import Admission
 from .auth.authority import Authority
 from .channel import Channel
 from .committer import Committer
 from .compacting import Compacting
 from .config import Config
-from .counters import Counters
-from .crowd import Crowd
 from .cursor import Cursors
 from .damage import Damaged
-from .debts import Debts
+from .doors.admission import Admission
+from .doors.crowd import Crowd
+from .doors.debts import Debts
 from .feeder import Feeder
 from .fold import still
 from .folding import Folding
@@ -40,7 +39,8 @@ from .journal import entry_head
 from .jumps import Jumps
 from .leasing import Leasing
 from .log import CUT_CHUNKS, Creation, Cut, Deletion, Due, Log, Outcome
-from .measures import Measures
+from .metering.counters import Counters
+from .metering.measures import Measures
 from .outbox import Outbox
 from .rules import Rules
 from .session import LOADED_ROWS, MESSAGE_ROW, Author, Contents, Session, read_folded

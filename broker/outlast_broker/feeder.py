@@ -17,10 +17,10 @@ from outlast_protocol.frames import Error, Resync, deliver_head, encode
 
 from . import clock, folded
 from .chunk import Chunk, group_batches
-from .counters import Counters
 from .damage import Damaged
 from .folded import Seen
 from .log import Log
+from .metering.counters import Counters
 from .outbox import Outbox
 from .pages import Cut
 from .session import Snapshot

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from .option import option
+from .configuration.option import option
 
 
 @dataclass(frozen=True, slots=True)

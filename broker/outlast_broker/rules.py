@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .option import option
+from .configuration.option import option
 from .patterns import check_pattern, patterns_for
 from .retention import Retention
 

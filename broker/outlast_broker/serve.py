@@ -11,17 +11,17 @@ from dataclasses import replace
 import uvloop
 
 from . import logs
-from .address import Address
 from .auth.authority import BadKeys
 from .config import Config
+from .configuration.soundness import unsound
 from .damage import Damaged
-from .descriptors import raise_limit
+from .doors.address import Address
+from .doors.descriptors import raise_limit
+from .doors.tls import TlsError
 from .folder import FolderInUse
 from .lmdb_file import StoreError, WrongFormat
 from .server import Server, StoreFailed
-from .soundness import unsound
 from .supervisor import Supervisor
-from .tls import TlsError
 
 EXIT_DAMAGED = os.EX_DATAERR
 EXIT_UNAVAILABLE = os.EX_UNAVAILABLE

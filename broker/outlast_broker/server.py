@@ -15,30 +15,31 @@ from collections.abc import Callable
 
 from outlast_protocol import ErrorCode, ProtocolError
 
-from . import clock, descriptors, logs
-from .address import Address, TcpAddress, UnixAddress, parse_address
-from .admission import Peer
+from . import clock, logs
 from .config import Config
+from .configuration.reloading import Reloading, ReloadRefused
 from .connection import ClientConnection
-from .counters import Counters
 from .damage import Damaged
-from .door import NativeDoor
+from .doors import descriptors
+from .doors.address import Address, TcpAddress, UnixAddress, parse_address
+from .doors.admission import Peer
+from .doors.door import NativeDoor
+from .doors.front_door import FrontDoor
+from .doors.limits import fitting
+from .doors.lobby import Lobby
+from .doors.tls import Tls
+from .doors.tls_door import TlsDoor
 from .engine import Engine
 from .folder import DataFolder
-from .front_door import FrontDoor
-from .lag import Lag
-from .limits import fitting
 from .lmdb_log import LmdbLog
-from .lobby import Lobby
 from .log import Log
 from .memory_log import MemoryLog
-from .reloading import Reloading, ReloadRefused
+from .metering.counters import Counters
+from .metering.lag import Lag
 from .revisiting import Revisiting
 from .rules import Rules
 from .status import headline
 from .supervisor import Supervisor
-from .tls import Tls
-from .tls_door import TlsDoor
 from .web.origins import Origins
 from .web.site import Site
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from outlast_protocol import ErrorCode, ProtocolError, frames as f
 
 from . import clock
+from .configuration.quantities import show_bytes, show_count
 from .greeting import SERVER
-from .quantities import show_bytes, show_count
 
 if TYPE_CHECKING:
     from .connection import ClientConnection

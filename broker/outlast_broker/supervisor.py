@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from .address import Address, TcpAddress, UnixAddress
+from .doors.address import Address, TcpAddress, UnixAddress
 
 FIRST_DESCRIPTOR = 3
 # A socket of this name (`FileDescriptorName=`) speaks TLS.

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from outlast_broker.address import parse_address
 from outlast_broker.config import Config
+from outlast_broker.doors.address import parse_address
 from outlast_broker.retention import Retention
 from outlast_protocol import limits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from outlast_broker.counters import Counters
+from outlast_broker.metering.counters import Counters
 from outlast_protocol import Data, ErrorCode, ProtocolError, Record
 from outlast_protocol.batch import KIND_SESSION, encode_batch, encode_labelled, read_records, spans
 from outlast_protocol.frames import Credit, Deliver, Ephemeral, Published, Unsubscribe

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from outlast_broker import server
-from outlast_broker.address import TcpAddress, UnixAddress
+from outlast_broker.doors.address import TcpAddress, UnixAddress
 from outlast_broker.folder import DataFolder, FolderInUse
 from outlast_broker.memory_log import MemoryLog
 from outlast_broker.server import StoreFailed

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from outlast_broker.address import TcpAddress
+from outlast_broker.doors.address import TcpAddress
 from outlast_broker.supervisor import Supervisor, inherited
 
 from tests.support.supervised import CARRIER, Listener

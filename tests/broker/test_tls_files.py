@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from outlast_broker.settings import load
+from outlast_broker.configuration.settings import load
 from outlast_broker.tls_files import TlsFiles
 
 

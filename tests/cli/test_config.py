@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from outlast_broker.configuration.template import template
 from outlast_broker.rules import Rule
-from outlast_broker.template import template
 from outlast_cli.config import show_rule
 from outlast_cli.exits import Exit
 

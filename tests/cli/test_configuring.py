@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import click
-from outlast_broker.options import OPTIONS
+from outlast_broker.configuration.options import OPTIONS
 from outlast_cli.configuring import given, settings_options
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from outlast_broker.address import UnixAddress, parse_address
 from outlast_broker.config import Config
-from outlast_broker.options import BY_NAME
+from outlast_broker.configuration.options import BY_NAME
+from outlast_broker.doors.address import UnixAddress, parse_address
 from outlast_broker.retention import Retention
 from outlast_broker.tls_files import TlsFiles
 from outlast_cli.exits import Exit

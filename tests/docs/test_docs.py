@@ -16,10 +16,10 @@ from typing import Any
 import outlast
 import pytest
 from outlast_broker.config import Config
-from outlast_broker.counters import Counters
+from outlast_broker.configuration.options import OF_A_RULE, OPTIONS, Option
+from outlast_broker.configuration.settings import load
 from outlast_broker.lmdb_file import FORMAT
-from outlast_broker.options import OF_A_RULE, OPTIONS, Option
-from outlast_broker.settings import load
+from outlast_broker.metering.counters import Counters
 from outlast_broker.web.idempotency import KEYS_MAX
 from outlast_broker.web.problem import STATUS
 from outlast_broker.web.reading import RECORDS_MAX

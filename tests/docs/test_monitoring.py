@@ -16,7 +16,7 @@ import yaml
 from outlast_broker.config import Config
 from outlast_broker.engine import Engine
 from outlast_broker.lmdb_log import LmdbLog
-from outlast_broker.metrics import families_of
+from outlast_broker.metering.metrics import families_of
 from outlast_cli.root import root
 from outlast_protocol import ErrorCode
 from prometheus_client import Metric

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import outlast
 import pytest
-from outlast_broker import admission, front_door, server
-from outlast_broker.address import TcpAddress
+from outlast_broker import server
 from outlast_broker.config import Config
-from outlast_broker.limits import Limits
+from outlast_broker.doors import admission, front_door
+from outlast_broker.doors.address import TcpAddress
+from outlast_broker.doors.limits import Limits
 from outlast_broker.server import Server
 from outlast_broker.web import websocket_door
 from outlast_protocol import Connection, ErrorCode, Role

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from outlast_broker.address import TcpAddress, parse_address
+from outlast_broker.doors.address import TcpAddress, parse_address
 from outlast_protocol.frames import Error, Hello
 
 from tests.support.broker import PATIENCE_S, RawClient

@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import outlast
 import pytest
+from outlast_broker.doors.tls import TlsError
 from outlast_broker.server import Server
-from outlast_broker.tls import TlsError
 from outlast_protocol.frames import GoAway
 
 from tests.doors.browser import Browser

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
-from outlast_broker.address import Address
 from outlast_broker.config import Config
+from outlast_broker.doors.address import Address
 from outlast_broker.serve import serve
 from outlast_broker.server import Server
 from outlast_protocol import Connection, Data, ErrorCode, Frame, Malformed, Record, Role

@@ -7,7 +7,7 @@ import json
 import socket
 from typing import Any, NamedTuple
 
-from outlast_broker.address import TcpAddress
+from outlast_broker.doors.address import TcpAddress
 
 from .broker import PATIENCE_S, Broker
 

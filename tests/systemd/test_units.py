@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from outlast_broker.options import BY_NAME
+from outlast_broker.configuration.options import BY_NAME
+from outlast_broker.configuration.template import template
 from outlast_broker.supervisor import TLS_NAME
-from outlast_broker.template import template
 from outlast_cli.exits import Exit
 from outlast_cli.root import root
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..configuration.quantities import show_bytes
 from ..folder import free_bytes, holder, left_behind
 from ..lmdb_file import Extent, Slot, StoreError, StoreFile, WrongFormat, data_file
-from ..quantities import show_bytes
 from .finding import Finding, error, note, ok, warning
 from .verification import Told, verify
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import __version__
-from ..crowd import DOORS
+from ..doors.crowd import DOORS
 from .problem import PROBLEM_TYPE
 from .reading import RECORDS_MAX
 from .routes import ROUTES, Route

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from ..metrics import registry_of
+from ..metering.metrics import registry_of
 from .visit import Visit
 
 

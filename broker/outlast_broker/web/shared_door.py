@@ -11,9 +11,9 @@ from typing import cast
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
-from ..admission import Peer
 from ..connection import ClientConnection
-from ..door import address_of, bound_buffers
+from ..doors.admission import Peer
+from ..doors.door import address_of, bound_buffers
 from ..engine import Engine
 from .websocket import CloseCode, Opcode, Reader, frame_head
 from .websocket_door import WebSocketDoor, hear_frames

@@ -10,9 +10,9 @@ from aiohttp import web
 from outlast_protocol import ErrorCode, ProtocolError
 
 from .. import __version__, clock, logs
-from ..admission import Peer, request as count_request
 from ..connection import ClientConnection
-from ..door import bound_buffers
+from ..doors.admission import Peer, request as count_request
+from ..doors.door import bound_buffers
 from ..engine import Engine
 from ..trace import TRACEPARENT, trace_id
 from . import console, events, health, openapi, publishing, reading, scraping, upgrade

@@ -15,8 +15,8 @@ from outlast_protocol.limits import CLIENT_ID_BYTES_MAX
 from outlast_protocol.position import OFFSET_MAX
 
 from .. import clock
-from ..bucket import Rates
-from ..door import address_of
+from ..doors.bucket import Rates
+from ..doors.door import address_of
 from ..engine import Engine
 from ..names import is_name
 from ..rights import check_operator

@@ -10,9 +10,9 @@ from outlast_protocol import ErrorCode, ProtocolError
 from outlast_protocol.limits import FRAME_BYTES_MAX
 
 from .. import clock
-from ..admission import Peer
 from ..connection import ClientConnection
-from ..door import address_of, bound_buffers, end_writing
+from ..doors.admission import Peer
+from ..doors.door import address_of, bound_buffers, end_writing
 from ..engine import Engine
 from .websocket import CloseCode, Message, Opcode, Reader, close_frame, frame_head
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 from outlast_broker.care.verification import Verdict
 from outlast_broker.config import Config
+from outlast_broker.configuration.quantities import show_bytes
 from outlast_broker.folder import FolderInUse, NoRoom
 from outlast_broker.lmdb_file import StoreError, WrongFormat
-from outlast_broker.quantities import show_bytes
 
 from .exits import Exit, Failure
 from .session import say

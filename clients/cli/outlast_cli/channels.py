@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from outlast import ChannelInfo, ChannelSummary, Client, Retention
-from outlast_broker.quantities import show_bytes, show_count, show_duration
+from outlast_broker.configuration.quantities import show_bytes, show_count, show_duration
 
 from .exits import Exit, Failure
 from .options import BROKERS_RULE, COUNT_OR_RULE, DURATION_OR_RULE, SIZE_OR_RULE, broker_options

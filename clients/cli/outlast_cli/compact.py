@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from outlast import Client
 from outlast_broker.care.compaction import compact as compact_folder
+from outlast_broker.configuration.quantities import show_bytes
 from outlast_broker.damage import Damaged
-from outlast_broker.quantities import show_bytes
 
 from .care import told_apart
 from .exits import Exit, Failure

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from outlast_broker.options import OF_A_RULE, RULES, values_of
+from outlast_broker.configuration.options import OF_A_RULE, RULES, values_of
 from outlast_broker.rules import Rule
 
 from .configuring import load_settings, settings_options
@@ -33,7 +33,7 @@ def check(file: Path | None, **flags: Any) -> None:
 @settings_options
 def show(file: Path | None, **flags: Any) -> None:
     """Show what every option is, and where that came from. Secrets are not shown."""
-    from outlast_broker.settings import DEFAULT
+    from outlast_broker.configuration.settings import DEFAULT
 
     settings = load_settings(file, flags)
     shown = [(option.name, option.in_file, option.shown(values)) for option, values in values_of(settings.config)]
@@ -50,6 +50,6 @@ def show_rule(rule: Rule) -> str:
 @config.command()
 def default() -> None:
     """Print a configuration file with every option, its default, and what it is for."""
-    from outlast_broker.template import template
+    from outlast_broker.configuration.template import template
 
     click.echo(template(), nl=False)

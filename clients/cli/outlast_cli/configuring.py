@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from outlast_broker.options import OPTIONS, VARIABLES, Option
+from outlast_broker.configuration.options import OPTIONS, VARIABLES, Option
 
 from .exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from outlast_broker.settings import Settings
+    from outlast_broker.configuration.settings import Settings
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 CONFIG_VARIABLE = f"{VARIABLES}CONFIG"
@@ -47,7 +47,7 @@ def _metavar(option: Option) -> str:
 
 def load_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
     """Raises UsageError for what is wrong on the command line, Failure for what is wrong elsewhere."""
-    from outlast_broker.settings import BadSettings, load
+    from outlast_broker.configuration.settings import BadSettings, load
 
     try:
         return load(file, given(flags))

@@ -14,7 +14,7 @@ from outlast_broker import clock
 from outlast_broker.care.examination import examine
 from outlast_broker.care.finding import Finding, Level, error, note, ok, warning
 from outlast_broker.config import Config
-from outlast_broker.settings import BadSettings, load
+from outlast_broker.configuration.settings import BadSettings, load
 
 from .care import progress, told_apart
 from .configuring import CONFIG_VARIABLE

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from outlast import Client, LeaseInfo
-from outlast_broker.quantities import show_duration
+from outlast_broker.configuration.quantities import show_duration
 
 from .exits import Exit
 from .options import broker_options

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 from outlast.token import TokenSource, from_file
-from outlast_broker.quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
+from outlast_broker.configuration.quantities import DURATIONS_ALLOWED, SIZES_ALLOWED, parse_bytes, parse_duration_ms
 
 T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from outlast import Ack, BufferFull, Channel, Client, Data, Lease, OutlastError
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from . import ephemeral
 from .background import in_background

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from outlast_broker import clock
 from outlast_broker.care.restoration import NotRestored, restore as restore_store
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from .care import data_option, progress, tell_faults, told_apart
 from .exits import Exit, Failure

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from outlast_broker.address import Address, UnixAddress, is_private
 from outlast_broker.config import Config
+from outlast_broker.doors.address import Address, UnixAddress, is_private
 
 from .configuring import given, load_settings, settings_options
 
@@ -26,8 +26,8 @@ def serve(file: Path | None, **flags: Any) -> int:
     the same flags, says what comes of it.
     """
     config = load_settings(file, flags).config
+    from outlast_broker.configuration.settings import load
     from outlast_broker.serve import serve as run_broker
-    from outlast_broker.settings import load
 
     return run_broker(config, lambda addresses: _say_ready(addresses, config), lambda: load(file, given(flags)).config)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import click
-from outlast_broker.quantities import parse_duration_ms
+from outlast_broker.configuration.quantities import parse_duration_ms
 from outlast_protocol import Position
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])

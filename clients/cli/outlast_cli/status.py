@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from outlast import Client, ConnectionInfo
-from outlast_broker.quantities import show_bytes, show_duration
+from outlast_broker.configuration.quantities import show_bytes, show_duration
 
 from .channels import show_time
 from .exits import Exit

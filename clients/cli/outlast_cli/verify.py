@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from outlast_broker.care.verification import verify as verify_store
 from outlast_broker.config import Config
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from .care import progress, tell_faults, told_apart
 from .exits import Exit

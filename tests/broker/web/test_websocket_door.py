@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from outlast_broker.connection import ClientConnection
-from outlast_broker.door import WRITE_HIGH_BYTES
+from outlast_broker.doors.door import WRITE_HIGH_BYTES
 from outlast_broker.web import websocket_door
 from outlast_broker.web.websocket import CloseCode, Opcode
 from outlast_broker.web.websocket_door import WebSocketDoor

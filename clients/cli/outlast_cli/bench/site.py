@@ -10,7 +10,7 @@ from time import perf_counter, process_time
 from typing import Self
 
 import outlast
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from ..options import token_source
 from ..session import say

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from .child import Child, News
 from .line import Line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from ..terminal import visible
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import outlast
-from outlast_broker.quantities import show_count
+from outlast_broker.configuration.quantities import show_count
 
 from ..exits import Exit
 from ..terminal import paint
