@@ -42,7 +42,6 @@ def test_the_version_that_both_speak_is_chosen(broker: Broker) -> None:
 
 HELLO = encode(Hello([1], "alice"))
 ENDINGS: dict[str, tuple[bytes, ErrorCode]] = {
-    "tls": (bytes.fromhex("16030100c8010000c40303"), ErrorCode.BAD_MAGIC),
     "another magic word": (HELLO.replace(b"OUTL", b"LTUO"), ErrorCode.BAD_MAGIC),
     "no HELLO": (encode(Ping(1)), ErrorCode.UNEXPECTED_FRAME),
     "two HELLOs": (HELLO + HELLO, ErrorCode.UNEXPECTED_FRAME),

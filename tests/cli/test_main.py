@@ -32,7 +32,7 @@ def test_another_missing_module_is_not_explained_away() -> None:
     ("arguments", "heavy"),
     [
         (["--version"], {"outlast", "outlast_broker", "asyncio"}),
-        (["pub", "--help"], {"outlast_broker", "lmdb", "uvloop"}),
+        (["pub", "--help"], {"outlast_broker.engine", "aiohttp", "lmdb", "pydantic", "structlog", "uvloop"}),
         (["serve", "--help"], {"outlast", "lmdb", "uvloop"}),
     ],
 )

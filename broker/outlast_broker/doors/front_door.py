@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import cast
 
 from outlast_protocol import ErrorCode, ProtocolError
-from outlast_protocol.frames import Error, Hello, encode
+from outlast_protocol.frames import HEADER_BYTES, Error, Hello, encode
 from outlast_protocol.limits import HELLO_BYTES_MAX
 
 from .. import clock, logs
@@ -55,7 +55,7 @@ def may_be_hello(came: bytes) -> bool:
     """Whether more must come to know: a HELLO that is not whole yet. What cannot be one its door refuses."""
     length = int.from_bytes(came[:4], "little")
     begun = len(came) < 4 or (len(came) < length <= HELLO_BYTES_MAX)
-    return begun and came[4:5] in (b"", _HELLO_TYPE)
+    return begun and came[4:5] in (b"", _HELLO_TYPE) and not any(came[5:HEADER_BYTES])
 
 
 def _problem_answer(error: ProtocolError) -> bytes:
