@@ -75,6 +75,30 @@ async def test_entering_waits_until_it_is_accepted(broker: FakeBroker) -> None:
         await line.expect(Unsubscribe, number=NUMBER)
 
 
+@scenario
+async def test_entering_that_is_cancelled_leaves_nothing_behind(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        subscription = client.channel("c").subscribe()
+        entering = asyncio.create_task(subscription.__aenter__())
+        opened = await line.expect(Open)
+        entering.cancel()
+        await asyncio.wait({entering})
+        line.say(Opened(opened.request, NUMBER, EPOCH, 1, 7))
+        await line.expect_nothing()
+
+
+@scenario
+async def test_entering_that_is_cancelled_late_is_taken_back(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        subscription = client.channel("c").subscribe()
+        entering = asyncio.create_task(subscription.__aenter__())
+        await line.open()
+        await line.expect(Subscribe)
+        entering.cancel()
+        await asyncio.wait({entering})
+        await line.expect(Unsubscribe, number=NUMBER)
+
+
 @pytest.mark.parametrize(
     ("given", "asked"),
     [

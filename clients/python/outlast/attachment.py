@@ -181,9 +181,10 @@ class Attachment(Stream):
 
     async def __aenter__(self) -> Self:
         feed = self._feed
-        await self._accepted()
-        while not feed.closed and not self._reading.ended and not await self._is_settled():
-            await self._more()
+        with self._entering():
+            await self._accepted()
+            while not feed.closed and not self._reading.ended and not await self._is_settled():
+                await self._more()
         return self
 
     async def _is_settled(self) -> bool:

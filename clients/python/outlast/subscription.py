@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from random import random
 from types import TracebackType
@@ -259,6 +259,15 @@ class Stream:
         """Ends it; an iteration that waits ends, too. May be called twice."""
         self._feed.close()
 
+    @contextlib.contextmanager
+    def _entering(self) -> Iterator[None]:
+        """Whoever is cancelled before having entered is not going to leave: what was begun is taken back."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._feed.close()
+            raise
+
     async def _accepted(self) -> None:
         """Returns once the broker has accepted it. Raises what it is refused with."""
         feed = self._feed
@@ -318,7 +327,8 @@ class Subscription(Stream):
         self.until: Position | None = None
 
     async def __aenter__(self) -> Self:
-        await self._accepted()
+        with self._entering():
+            await self._accepted()
         return self
 
     def __aiter__(self) -> Self:
