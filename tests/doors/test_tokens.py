@@ -137,6 +137,7 @@ def test_over_http_a_record_bears_the_name_that_the_token_says(broker: Broker, w
 
 def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient) -> None:
     reader, writer = token("reader", {"tenant:*": ["history"]}), token("writer", {"tenant:*": ["publish"]})
+    monitor = token("monitor", {"*": ["metrics"]})
     at = "/v1/channels/tenant:1"
     assert web.ask("POST", f"{at}/records", {"data": 1}, **bearer(writer)).status == 201
     assert web.ask("GET", f"{at}/records", **bearer(reader)).status == 200
@@ -146,12 +147,17 @@ def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient
         ("GET", f"{at}/events"): (reader, "subscribe"), ("GET", f"{at}/state"): (writer, "history"),
         ("GET", f"{at}/members"): (reader, "presence"), ("GET", f"{at}/cursors"): (reader, "cursor"),
         ("DELETE", at): (writer, "manage"), ("GET", "/v1/channels/other"): (reader, "any verb"),
-        ("GET", "/v1/status"): (reader, "manage"), ("GET", "/v1/connections"): (reader, "manage"),
-        ("GET", "/metrics"): (reader, "manage"), ("GET", "/readyz?verbose"): (reader, "manage"),
+        ("GET", "/v1/status"): (reader, "metrics"), ("GET", "/v1/connections"): (reader, "manage"),
+        ("GET", "/metrics"): (reader, "metrics"), ("GET", "/readyz?verbose"): (reader, "metrics"),
     }  # fmt: skip
     for (method, path), (said, verb) in verbs.items():
         answer = web.ask(method, path, {"data": 1} if method == "POST" else None, **bearer(said))
         assert (answer.status, answer.code, answer.said["verb"]) == (403, "forbidden", verb), path
+    for path, verb in (("/v1/connections", "manage"), (at, "any verb"), (f"{at}/records", "any verb")):
+        assert web.ask("GET", path, **bearer(monitor)).said["verb"] == verb, path
+    for path in ("/metrics", "/readyz?verbose", "/v1/status"):
+        assert web.ask("GET", path, **bearer(monitor)).status == 200, path
+        assert web.ask("GET", path, **bearer(token("operator", {"*": ["manage"]}))).status == 200, path
     operations = [{"op": "set", "key": "k", "data": 1}]
     assert web.ask("PATCH", f"{at}/state", operations, **bearer(writer)).said["verb"] == "state"
     assert (
