@@ -200,6 +200,23 @@ def test_a_stream_ends_when_its_token_is_revoked(broker: Broker, web: WebClient)
     ends(events, "unauthorized")
 
 
+def test_a_backend_revokes_by_http(broker: Broker, web: WebClient) -> None:
+    events, backend = web.events(EVENTS, **bearer(token("mallory"))), WebClient(port_of(broker))
+    assert events.next().name == "attached"
+    for method, body in (("POST", {"subject": "mallory"}), ("GET", None)):
+        less = bearer(token("mallory", {"*": ["history", "metrics"]}))
+        refused = backend.ask(method, "/v1/revocations", body, **less)
+        assert (refused.status, refused.said["verb"]) == (403, "manage")
+    chief = bearer(token("chief", {"*": ["manage"]}))
+    done = backend.ask("POST", "/v1/revocations", {"subject": "mallory"}, **chief)
+    assert (done.status, done.said) == (201, {"cut": 1})
+    ends(events, "unauthorized")
+    assert "mallory" in [row.get("subject") for row in backend.get("/v1/revocations", **chief)["revocations"]]
+    itself = backend.ask("POST", "/v1/revocations", {"subject": "brutus"}, **bearer(token("brutus")))
+    assert (itself.status, itself.code) == (401, "unauthorized"), "who revokes itself is not believed any more"
+    backend.close()
+
+
 def test_a_token_in_a_query_is_good_for_a_minute_at_most(broker: Broker, web: WebClient) -> None:
     now_s = clock.now_ms() // 1000
     long = web.ask("GET", f"{EVENTS}?access_token={token('alice')}")
