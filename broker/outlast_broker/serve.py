@@ -13,7 +13,7 @@ import uvloop
 from . import logs
 from .auth.authority import BadKeys
 from .config import Config
-from .configuration.soundness import unsound
+from .configuration.soundness import idle_certificate, unsound
 from .damage import Damaged
 from .doors.address import Address
 from .doors.descriptors import raise_limit
@@ -53,8 +53,10 @@ def serve(
         supervisor = Supervisor(os.environ, os.getpid())
         if supervisor.sockets:
             config, load = _activated(config, load, supervisor)
+        if idle := idle_certificate(config):
+            raise Unfit(idle)
         uvloop.run(Server(config, ready, supervisor, load).run())
-    except Exposed as error:
+    except Unfit as error:
         return _complain(str(error), EXIT_CONFIG)
     except FolderInUse as error:
         return _complain(str(error), EXIT_IN_USE)
@@ -75,8 +77,8 @@ def serve(
     return os.EX_OK
 
 
-class Exposed(Exception):
-    """A socket that was handed to us would let in whom it must not."""
+class Unfit(Exception):
+    """What we listen on and the configuration do not go together."""
 
 
 def _activated(
@@ -90,7 +92,7 @@ def _activated(
 
     config = replace(config, listen=listen)
     if wrong := [text for _, text in unsound(config)]:
-        raise Exposed("\n".join(wrong))
+        raise Unfit("\n".join(wrong))
     return config, with_sockets
 
 

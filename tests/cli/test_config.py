@@ -27,6 +27,12 @@ def test_what_is_wrong_is_said_and_nothing_started(tmp_path: Path) -> None:
         assert "did you mean 'drain_time'?" in done.err
 
 
+def test_a_certificate_may_be_for_a_socket_that_systemd_opens() -> None:
+    done = shell.call("config", "check", "--tls-certificate", "x.pem", url="")
+    assert done.code == Exit.OK and "note: unless systemd opens one" in done.err
+    assert shell.call("config", "check", "--tls-certificate", "x", "--listen", "tls:[::1]:1", url="").err == ""
+
+
 def test_a_variable_for_nothing_is_said_too() -> None:
     for verb in (("config", "check"), ("config", "show"), ("serve", "--memory")):
         done = shell.run(*verb, url="", OUTLAST_RETAIN_AGES="1d")

@@ -85,7 +85,6 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--listen", "6180"], "use HOST:PORT, [IPV6]:PORT, tls:HOST:PORT or unix:PATH"),
         (["--listen", "0.0.0.0:6180"], "--auth-keys"),
         (["--listen", "tls:127.0.0.1:0"], "give --tls-certificate"),
-        (["--tls-certificate", "x.pem"], "--listen tls:"),
         (["--memory", "--data", "x"], "give one of them"),
         (["--log-level", "loud"], "debug, info, warning, error"),
     ],

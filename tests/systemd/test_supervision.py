@@ -234,6 +234,36 @@ def test_a_socket_for_strangers_needs_a_word_too(listener: Listener) -> None:
         assert process.stderr is not None and "can be reached from other machines" in process.stderr.read()
 
 
+def test_a_tls_socket_is_what_a_certificate_is_for(
+    listener: Listener, door: socket.socket, file: Path, tmp_path: Path
+) -> None:
+    """Whatever `listen` says; and a reload finds nothing wrong with it either."""
+    authority = Authority(tmp_path)
+    files = authority.server()
+    file.write_text(f'memory = true\n[tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\n')
+    with started(listener, "--config", str(file), sockets=(door,), names="tls") as process:
+        listener.until("READY")
+        address = door.getsockname()
+        with (
+            socket.create_connection(address, PATIENCE_S) as plain,
+            authority.trusting().wrap_socket(plain, server_hostname=address[0]) as secret,
+        ):
+            hello(secret)
+        process.send_signal(signal.SIGHUP)
+        listener.until("RELOADING")
+        assert event(process, "reloaded")["restart"] == []
+
+
+def test_a_certificate_that_nothing_uses_is_refused(listener: Listener, door: socket.socket, file: Path) -> None:
+    """Whoever gave it believes that TLS is spoken."""
+    file.write_text('memory = true\n[tls]\ncertificate = "x.pem"\n')
+    given: tuple[tuple[socket.socket, ...], str]
+    for given in ((), ""), ((door,), "outlast"):
+        with started(listener, "--config", str(file), sockets=given[0], names=given[1]) as process:
+            assert process.wait(PATIENCE_S) == Exit.CONFIG
+            assert process.stderr is not None and "none that it listens on" in process.stderr.read()
+
+
 def test_a_tls_socket_needs_a_certificate(listener: Listener, door: socket.socket) -> None:
     with started(listener, "--memory", sockets=(door,), names="tls") as process:
         assert process.wait(PATIENCE_S) == Exit.CONFIG

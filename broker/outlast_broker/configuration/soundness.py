@@ -21,8 +21,20 @@ def unsound(config: Config) -> Iterator[tuple[str, str]]:
     for text in config.listen:
         if not config.insecure_no_auth and not config.auth.configured and not is_private(parse_address(text)):
             yield "listen", f"{text} {STRANGERS}"
-    spoken = any(text.startswith(TLS_PREFIX) for text in config.listen)
-    if spoken and config.tls.certificate is None:
+    if _speaks_tls(config) and config.tls.certificate is None:
         yield "listen", "an address with tls: needs a certificate: give --tls-certificate, and --tls-key"
-    if config.tls.certificate is not None and not spoken:
-        yield "tls_certificate", "it is for addresses with tls: in front, as --listen tls:0.0.0.0:6180"
+
+
+def idle_certificate(config: Config) -> str:
+    """What whoever gave a certificate is told if no address uses it; "" if one does.
+
+    It is known only once the sockets are that systemd opens, which stand in the place of `listen`.
+    """
+    if config.tls.certificate is None or _speaks_tls(config):
+        return ""
+    how = "as --listen tls:0.0.0.0:6180, or a socket with FileDescriptorName=tls"
+    return f"the certificate is for addresses with tls: in front, and there is none that it listens on: give one, {how}"
+
+
+def _speaks_tls(config: Config) -> bool:
+    return any(text.startswith(TLS_PREFIX) for text in config.listen)

@@ -10,6 +10,7 @@ from outlast_broker.configuration.options import OF_A_RULE, RULES, values_of
 from outlast_broker.rules import Rule
 
 from .configuring import load_settings, settings_options
+from .session import say
 from .terminal import table, visible
 
 
@@ -25,8 +26,12 @@ def config() -> None:
 @settings_options
 def check(file: Path | None, **flags: Any) -> None:
     """Say what is wrong with the configuration, all of it. The exit code is 0 if nothing is."""
-    load_settings(file, flags)
+    from outlast_broker.configuration.soundness import idle_certificate
+
+    config = load_settings(file, flags).config
     click.echo("the configuration is right")
+    if idle := idle_certificate(config):
+        say(f"note: unless systemd opens one: {idle}")
 
 
 @config.command()

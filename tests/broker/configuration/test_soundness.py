@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlast_broker.config import Config
-from outlast_broker.configuration.soundness import unsound
+from outlast_broker.configuration.soundness import idle_certificate, unsound
 from outlast_broker.tls_files import TlsFiles
 
 
@@ -23,6 +23,7 @@ def test_strangers_are_let_in_by_nobody_who_did_not_say_so() -> None:
 def test_tls_takes_an_address_and_a_certificate() -> None:
     [(name, _)] = unsound(replace(Config(), listen=("tls:127.0.0.1:1",)))
     assert name == "listen"
-    [(name, _)] = unsound(replace(Config(), tls=TlsFiles(Path("x.pem"))))
-    assert name == "tls_certificate"
-    assert list(unsound(Config(listen=("tls:127.0.0.1:1",), tls=TlsFiles(Path("x.pem"))))) == []
+    idle = replace(Config(), tls=TlsFiles(Path("x.pem")))
+    assert list(unsound(idle)) == [] and "--listen tls:" in idle_certificate(idle)
+    used = Config(listen=("127.0.0.1:1", "tls:127.0.0.1:2"), tls=TlsFiles(Path("x.pem")))
+    assert list(unsound(used)) == [] and idle_certificate(used) == idle_certificate(Config()) == ""
