@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from struct import Struct
@@ -20,6 +20,7 @@ from zlib import crc32
 import lmdb
 
 from .damage import Damaged
+from .folder import LOCK_FILE as BROKER_LOCK
 
 FORMAT = 1
 DATABASES = ("store", "names", "chunks", "journal", "due", "doomed", "cursors", "rows")
@@ -109,12 +110,16 @@ def opening_lock(folder: Path, alone: bool = False) -> Iterator[None]:
         yield
 
 
-def _leave_to_owner(folder: Path) -> None:
+def leave_to_owner(folder: Path) -> None:
     """What root made here must not be in the way of the broker, which is somebody else."""
+    if os.geteuid() != 0:
+        return
     owner = folder.stat()
-    for file in (folder / LOCK_FILE, folder / OPENING_FILE):
-        if file.stat().st_uid != owner.st_uid and os.geteuid() == 0:
-            os.chown(file, owner.st_uid, owner.st_gid)
+    for name in (DATA_FILE, LOCK_FILE, OPENING_FILE, BROKER_LOCK):
+        with suppress(FileNotFoundError):
+            if (folder / name).lstat().st_uid != owner.st_uid:
+                # Not through a link, which that somebody may have put there.
+                os.chown(folder / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 # --- reading from beside ----------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class StoreFile:
             )  # fmt: skip
         try:
             if path.is_dir():
-                _leave_to_owner(path)
+                leave_to_owner(path)
             if not check_format(self._env, path):
                 raise WrongFormat(f"{path} holds no store: no broker ever ran on it")
             self._databases = {name: self._env.open_db(name.encode(), create=False) for name in DATABASES}

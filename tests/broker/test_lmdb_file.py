@@ -7,7 +7,9 @@ from pathlib import Path
 import lmdb
 import pytest
 from outlast_broker.damage import Damaged
+from outlast_broker.folder import LOCK_FILE as BROKER_LOCK
 from outlast_broker.lmdb_file import (
+    DATA_FILE,
     DATABASES,
     LOCK_FILE,
     OPENING_FILE,
@@ -23,6 +25,7 @@ from outlast_broker.lmdb_log import LmdbLog
 
 from tests.broker.logs import batch, commit, create, move, with_chunks
 from tests.broker.store import raw
+from tests.support.ownership import as_root_in_a_folder_of_another
 
 MIB = 1 << 20
 
@@ -104,18 +107,10 @@ def test_an_empty_environment_holds_no_store(tmp_path: Path) -> None:
 
 
 def test_what_root_makes_belongs_to_the_owner(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[str, int]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: given.append((Path(path).name, uid)))
-    real = Path.stat
-
-    def stat(path: Path, **how: bool) -> os.stat_result:
-        found = real(path, **how)
-        return os.stat_result((*found[:4], 12345, *found[5:])) if path == folder else found
-
-    monkeypatch.setattr(Path, "stat", stat)
+    (folder / BROKER_LOCK).touch()
+    given = as_root_in_a_folder_of_another(folder, monkeypatch)
     StoreFile(folder).close()
-    assert given == [(LOCK_FILE, 12345), (OPENING_FILE, 12345)]
+    assert given == [DATA_FILE, LOCK_FILE, OPENING_FILE, BROKER_LOCK]
 
 
 def test_nobody_opens_it_while_somebody_has_it_alone(folder: Path) -> None:

@@ -103,9 +103,11 @@ def _fill(store: StoreFile, writing: int, compact: bool, failures: list[Exceptio
 
 @contextmanager
 def part_of(final: Path) -> Iterator[BinaryIO]:
-    """A file beside `final` that is gone afterwards, unless it was put in its place."""
+    """A file beside `final` that is gone afterwards, unless it was put in its place. It holds all that was ever said in
+    confidence, so nobody else may read it.
+    """
     path = final.with_name(f".{final.name}{PART}")
-    with path.open("xb") as part:
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as part:
         try:
             fcntl.flock(part, fcntl.LOCK_EX)
             yield part

@@ -10,7 +10,7 @@ import uvloop
 from ..config import Config
 from ..engine import Engine
 from ..folder import DataFolder
-from ..lmdb_file import StoreFile
+from ..lmdb_file import StoreFile, leave_to_owner
 from ..lmdb_log import LmdbLog
 from ..log import Compacted
 
@@ -22,6 +22,7 @@ def compact(folder: Path) -> Compacted:
     try:
         return uvloop.run(_compact(Config(data=folder, disk_reserve_bytes=0)))
     finally:
+        leave_to_owner(folder)
         home.release()
 
 

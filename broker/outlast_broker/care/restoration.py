@@ -21,7 +21,19 @@ from ..claim import Status
 from ..claiming import CLAIM_ROW, TOKEN_ROW as CLAIM_TOKEN_ROW
 from ..folder import DataFolder, check_room
 from ..lease import LEASE_ROW, TOKEN_ROW, pack_token, read_lease, read_token
-from ..lmdb_file import DATA_FILE, HEAD_MARK, LOCK_FILE, U64, Edit, data_file, editing, sealed, sync_folder, unsealed
+from ..lmdb_file import (
+    DATA_FILE,
+    HEAD_MARK,
+    LOCK_FILE,
+    U64,
+    Edit,
+    data_file,
+    editing,
+    leave_to_owner,
+    sealed,
+    sync_folder,
+    unsealed,
+)
 from .backup import backups, part_of, put_in_place, remove_remains, stamp
 from .verification import Told, Verdict, verify
 
@@ -55,6 +67,7 @@ def restore(
     try:
         return Restored(verdict, _put(backup, folder, now_ms, replace, keep_epochs))
     finally:
+        leave_to_owner(folder)
         home.release()
 
 

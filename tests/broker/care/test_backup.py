@@ -34,6 +34,7 @@ def test_a_backup_holds_what_the_store_holds(full: Path, tmp_path: Path, compact
     assert made.verdict is not None and made.verdict.is_whole and made.path.stat().st_size == made.bytes
     assert contents(made.path) == contents(full) and max(told) <= made.bytes
     assert list((tmp_path / "b").iterdir()) == [made.path]
+    assert made.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_backups_under_load_hold_all_that_was_acknowledged_and_no_hole(tmp_path: Path) -> None:

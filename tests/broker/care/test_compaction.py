@@ -23,11 +23,20 @@ from tests.support.chance import FACTOR, chance
 from tests.support.full_store import SECRET, contents
 from tests.support.home import home
 from tests.support.ledger import read_channel
+from tests.support.ownership import as_root_in_a_folder_of_another
 
 
 def told_by_a_broker(folder: Path) -> object:
     with running_broker(folder) as broker:
         return asyncio.run(contents(f"outlast+unix://{broker.path}"))
+
+
+def test_what_root_compacts_is_its_folders_owners(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = as_root_in_a_folder_of_another(full, monkeypatch)
+    StoreFile(full).close()
+    before = len(given)
+    compact(full)
+    assert given[-4:] == ["data.mdb", "lock.mdb", "opening.lock", "broker.lock"] and len(given) > before + 4
 
 
 def test_a_stopped_store_keeps_everything(full: Path) -> None:

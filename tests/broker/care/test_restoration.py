@@ -22,6 +22,7 @@ from tests.broker.store import put, values
 from tests.support.broker import running_broker
 from tests.support.chance import FACTOR, chance
 from tests.support.full_store import contents
+from tests.support.ownership import as_root_in_a_folder_of_another
 
 NOW_MS = 1_800_000_000_000
 
@@ -54,6 +55,15 @@ def test_a_restored_store_holds_what_the_backup_held(full: Path, backup: Path, t
     restored = restore(backup, tmp_path / "r", NOW_MS)
     assert restored.verdict.is_whole and restored.aside is None
     assert told_by_a_broker(tmp_path / "r") == told_by_a_broker(full)
+
+
+def test_what_root_restores_is_its_folders_owners(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r").mkdir()
+    given = as_root_in_a_folder_of_another(tmp_path / "r", monkeypatch)
+    restore(backup, tmp_path / "r", NOW_MS)
+    assert {"data.mdb", "broker.lock"} <= set(given)
 
 
 def test_readers_who_are_ahead_are_told_recreated(full: Path, backup: Path, tmp_path: Path) -> None:
