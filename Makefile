@@ -39,7 +39,7 @@ demo: $(READY)   ## watch an agent's work survive cut connections and a killed b
 	@$(BIN)/outlast demo
 
 test: check $(JS_READY) $(JS_CLIENT) $(BROWSER_READY) $(PROMTOOL)  ## check, then run every test
-	$(BIN)/python -X dev -W error -m pytest --dist loadfile --tx '2*popen//python=$(BIN)/python -X dev -W error' $(PYTEST)
+	$(BIN)/python -X dev -W error -m pytest --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev -W error' $(PYTEST)
 
 check: $(READY)  ## ruff, mypy --strict and the house rules
 	$(BIN)/ruff check .
