@@ -1,65 +1,24 @@
 /** The client: its links, its channels, and their common end. */
 
 import { Channel } from "./channel.js";
-import { Closed, ConnectFailed, Forbidden, OutlastError, Unauthorized } from "./errors.js";
-import { Late, lend } from "./late.js";
+import { Hearing } from "./ephemeral.js";
+import { Closed, type OutlastError } from "./errors.js";
 import { type Ears, Link } from "./link.js";
-import { checkName, type ConnectOptions, type LinkState, makeOptions, type Options } from "./options.js";
-import type { Rest } from "./rest.js";
+import { checkName, type LinkState, type Options } from "./options.js";
+import { Outbox } from "./outbox.js";
 import type { Feed } from "./subscription.js";
-import { ignore, unlessAborted, within } from "./waiting.js";
+import { type ChannelSummary, type ConnectionInfo, named, type Status, summaryFrom } from "./summaries.js";
 
+const LIST_PAGE = 500;
+const CONNECTIONS_PAGE = 500;
 const CHANNEL_NAME_BYTES_MAX = 255;
-
-/**
- * Connects to a broker, and returns once it has answered.
- *
- * `url`: ws://, wss://, http:// or https:// (whose path is /v1/ws unless it says another), and on Node outlast://HOST[:PORT] or
- * outlast+unix:///PATH. Default: OUTLAST_URL, else where the page came from, else outlast://127.0.0.1:6180.
- * From then on the client comes back by itself, without an attempt limit. Throws ConnectFailed.
- */
-export async function connect(url?: string, options: ConnectOptions = {}): Promise<Client> {
-  const made = makeOptions(url, options);
-  options.signal?.throwIfAborted();
-  const client = new Client(made);
-  try {
-    await within(
-      made.timeoutMs,
-      options.signal,
-      (signal) => client.ready(signal),
-      () => {
-        throw failed(made, client.failure);
-      },
-    );
-  } catch (error) {
-    await client.close();
-    throw error instanceof OutlastError ? failed(made, error) : error;
-  }
-  return client;
-}
-
-function failed({ url, timeoutMs }: Options, cause: OutlastError | null): OutlastError {
-  if (cause instanceof Unauthorized || cause instanceof Forbidden) return cause;
-  if (cause instanceof ConnectFailed && cause.cause) return cause;
-  if (cause && !cause.retryable)
-    return Object.assign(new ConnectFailed(`${url} refuses this client: ${cause.code}, ${cause.message}`), {
-      retryable: false,
-      cause,
-    });
-  return Object.assign(
-    new ConnectFailed(`no connection to ${url} within ${timeoutMs} ms: ${cause?.message ?? "no answer"}`),
-    { cause },
-  );
-}
-
-export interface Client extends Pick<Rest, "channels" | "connections" | "status"> {}
 
 /** Made by `connect`. */
 export class Client {
-  /** @internal What a page can do without until it is shown. */
-  readonly late: Late<Rest>;
   readonly #options: Options;
   readonly #main: Link;
+  readonly #outbox: Outbox;
+  readonly #hearing: Hearing;
   readonly #extra = new Set<Link>();
   readonly #channels = new Map<string, Channel>();
   #ears: Ears | null = null;
@@ -69,7 +28,8 @@ export class Client {
   constructor(options: Options) {
     this.#options = options;
     this.#main = new Link(options, true);
-    this.late = new Late(async () => new (await import("./rest.js")).Rest(this.#main, this));
+    this.#outbox = new Outbox(this.#main);
+    this.#hearing = new Hearing(this);
     this.#main.start();
   }
 
@@ -89,21 +49,16 @@ export class Client {
   }
 
   /** @internal */
-  async ready(signal: AbortSignal): Promise<void> {
-    await this.#main.ready(signal);
-    // By now, so that it is there when the connection is not.
-    this.late.get().catch(ignore);
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#main.ready(signal);
   }
 
   /** Waits up to `closeTimeoutMs` for acknowledgements, then closes. What is not acknowledged fails with Closed. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { closeTimeoutMs } = this.#options;
-    const asked = [...this.#channels.values()].filter(({ late }) => late.isWanted && !late.here).map(({ late }) => late.get());
-    const load = async (signal: AbortSignal): Promise<void> => void (await unlessAborted(Promise.all(asked), signal));
-    if (asked.length) await within(closeTimeoutMs, undefined, load, ignore).catch(ignore);
-    await this.late.here?.close(closeTimeoutMs);
+    await this.#outbox.close(this.#options.closeTimeoutMs);
+    this.#hearing.close();
     const error = new Closed("the client was closed");
     for (const channel of this.#channels.values()) channel.presence.room.end(error);
     for (const link of this.#links()) {
@@ -123,10 +78,47 @@ export class Client {
     let channel = this.#channels.get(name);
     if (!channel) {
       checkName("a channel's name", name, CHANNEL_NAME_BYTES_MAX);
-      channel = new Channel(name, this.#main, this, this.late);
+      channel = new Channel(name, this.#main, this.#outbox, this, this.#hearing);
       this.#channels.set(name, channel);
     }
     return channel;
+  }
+
+  /** The channels whose names begin with `prefix`, in the byte order of their names. */
+  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<
+    ChannelSummary,
+    void,
+    undefined
+  > {
+    for (let after: string | null = null, more = true; more;) {
+      const result: { channels: any[]; more: boolean } = await this.#main.callAgain(
+        "LIST",
+        { prefix, after, limit: LIST_PAGE },
+        signal,
+      );
+      yield* result.channels.map(summaryFrom);
+      after = result.channels.at(-1)?.channel ?? null;
+      more = after !== null && result.more;
+    }
+  }
+
+  /** What the broker is and does now. */
+  async status({ signal }: { signal?: AbortSignal } = {}): Promise<Status> {
+    return named(await this.#main.callAgain("STATUS", {}, signal));
+  }
+
+  /** Who is connected to the broker, in the order in which they came; this client, too. */
+  async *connections({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<ConnectionInfo, void, undefined> {
+    for (let after = 0, more = true; more;) {
+      const result: { connections: any[]; more: boolean } = await this.#main.callAgain(
+        "CONNECTIONS",
+        { after, limit: CONNECTIONS_PAGE },
+        signal,
+      );
+      yield* result.connections.map(named);
+      after = result.connections.at(-1)?.id;
+      more = result.more;
+    }
   }
 
   // --- seats for subscriptions ---------------------------------------------------------------------------------
@@ -172,5 +164,3 @@ export class Client {
     return [this.#main, ...this.#extra];
   }
 }
-
-lend(Client, ["status"], ["channels", "connections"]);
