@@ -52,7 +52,7 @@ function failed({ url, timeoutMs }: Options, cause: OutlastError | null): Outlas
   );
 }
 
-export interface Client extends Pick<Rest, "channels" | "connections" | "status"> {}
+export interface Client extends Pick<Rest, "channels" | "connections" | "revocations" | "revoke" | "status"> {}
 
 /** Made by `connect`. */
 export class Client {
@@ -173,4 +173,4 @@ export class Client {
   }
 }
 
-lend(Client, ["status"], ["channels", "connections"]);
+lend(Client, ["status", "revoke"], ["channels", "connections", "revocations"]);
