@@ -13,7 +13,7 @@ from outlast_protocol import ErrorCode, ProtocolError, frames as f
 from outlast_protocol.batch import HEAD, HEAD_BYTES, KIND_AT, KIND_RECORDS, read_labels
 from outlast_protocol.operations import STATE_OPS
 
-from .auth.capabilities import ALL_VERBS, Verb, names_of
+from .auth.capabilities import CHANNEL_VERBS, Verb, names_of
 from .auth.identity import Identity
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Check = Callable[["ClientConnection", Any], None]
 PUBLISH, SUBSCRIBE, HISTORY = int(Verb.PUBLISH), int(Verb.SUBSCRIBE), int(Verb.HISTORY)
 PRESENCE, STATE, CURSOR = int(Verb.PRESENCE), int(Verb.STATE), int(Verb.CURSOR)
 LEASE, CLAIM, MANAGE = int(Verb.LEASE), int(Verb.CLAIM), int(Verb.MANAGE)
+METRICS = int(Verb.METRICS)
 
 
 # --- what frames need -------------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ def numbered(needed: int | Callable[[Any], int]) -> Check:
 
     def check(connection: ClientConnection, frame: Any) -> None:
         granted = connection.rights.get(frame.number)
-        if granted is not None and granted != ALL_VERBS:
+        if granted is not None and granted != CHANNEL_VERBS:
             _check(find(frame), granted)
 
     return check
@@ -63,14 +64,20 @@ def seen(connection: ClientConnection, frame: Any) -> None:
 
 
 def operator(connection: ClientConnection, frame: Any) -> None:
-    """It is about the broker as a whole."""
-    check_operator(connection.identity)
-
-
-def check_operator(identity: Identity) -> None:
-    """Raises `forbidden` for one who may not manage every channel."""
-    if not identity.capabilities.everywhere & MANAGE:
+    """It changes the broker as a whole, or names who is there."""
+    if not connection.identity.capabilities.everywhere & MANAGE:
         raise _forbidden("every channel (*)", Verb.MANAGE.name)
+
+
+def monitor(connection: ClientConnection, frame: Any) -> None:
+    """It says in numbers how the broker is."""
+    check_monitor(connection.identity)
+
+
+def check_monitor(identity: Identity) -> None:
+    """Raises `forbidden` for one who may neither see metrics nor manage every channel."""
+    if not identity.capabilities.everywhere & (METRICS | MANAGE):
+        raise _forbidden("the whole broker (*)", Verb.METRICS.name)
 
 
 def _check(needed: int, granted: int) -> None:
@@ -153,7 +160,7 @@ RIGHTS: dict[type[Any], Check] = {
     f.Members: named(PRESENCE),
     f.Watch: numbered(PRESENCE),
     f.Unwatch: free,
-    f.Status: operator,
+    f.Status: monitor,
     f.Connections: operator,
     f.Revoke: operator,
     f.Revocations: operator,

@@ -34,7 +34,7 @@ from tests.support.credentials import ALL, OPERATOR, Credentials
 from tests.support.samples import SAMPLES
 
 ROOM = "session:42"
-# What the sample of each frame needs; "any": whatever right, "*": to manage every channel.
+# What the sample of each frame needs; "any": whatever right, "*": to manage every channel, "#": that, or metrics.
 NEEDED: dict[str, set[str]] = {
     "OPEN": {"any"}, "INFO": {"any"}, "PUBLISH": {"publish"}, "EPHEMERAL": {"publish"},
     "SUBSCRIBE": {"subscribe", "history"}, "ATTACH": {"subscribe", "history", "presence"},
@@ -44,7 +44,7 @@ NEEDED: dict[str, set[str]] = {
     "ENTER": {"presence"}, "LEAVE": {"presence"}, "MEMBERS": {"presence"}, "WATCH": {"presence"},
     "LEASE": {"lease"}, "RENEW": {"lease"}, "RELEASE": {"lease"}, "LEASES": {"lease"},
     "CLAIM": {"claim"}, "SETTLE": {"claim"}, "EXTEND": {"claim"}, "ABANDON": {"claim"}, "CLAIMS": {"claim"},
-    "COMPACT": {"*"}, "REVOKE": {"*"}, "REVOCATIONS": {"*"}, "STATUS": {"*"}, "CONNECTIONS": {"*"},
+    "COMPACT": {"*"}, "REVOKE": {"*"}, "REVOCATIONS": {"*"}, "STATUS": {"#"}, "CONNECTIONS": {"*"},
     "LIST": set(), "HELLO": set(), "AUTH": set(), "PING": set(), "PONG": set(), "UNSUBSCRIBE": set(), "CREDIT": set(),
     "UNWATCH": set(), "MALFORMED": set(),
 }  # fmt: skip
@@ -107,7 +107,7 @@ def sample_for(name: str, actor: Actor, number: int) -> Any:
     return frame._replace(**given)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, needed in NEEDED.items() if needed - {"any", "*"}))
+@pytest.mark.parametrize("name", sorted(name for name, needed in NEEDED.items() if needed - {"any", "*", "#"}))
 def test_a_frame_needs_its_verbs_and_no_other(guarded: Stage, knock: Any, name: str) -> None:
     needed = NEEDED[name]
     for verb in sorted(needed):
@@ -124,8 +124,32 @@ def test_what_is_about_the_broker_needs_manage_everywhere(guarded: Stage, knock:
     for grants in ({"session:*": ALL}, {"*": tuple(each for each in ALL if each != "manage")}):
         actor = knock("alice", grants)
         assert refusal_of(guarded, actor, sample_for(name, actor, 0)) == "manage"
+    monitor = knock("monitor", {"*": ("metrics",)})
+    assert refusal_of(guarded, monitor, sample_for(name, monitor, 0)) == "manage"
     operator = knock("operator", {"*": ("manage",)})
     assert refusal_of(guarded, operator, sample_for(name, operator, 0)) is None
+
+
+@pytest.mark.parametrize("name", sorted(name for name, needed in NEEDED.items() if needed == {"#"}))
+def test_what_tells_how_the_broker_is_needs_metrics(guarded: Stage, knock: Any, name: str) -> None:
+    for grants in ({"session:*": ALL}, {"*": tuple(each for each in ALL if each != "manage")}):
+        actor = knock("alice", grants)
+        assert refusal_of(guarded, actor, sample_for(name, actor, 0)) == "metrics"
+    for verb in ("metrics", "manage"):
+        actor = knock("somebody", {"*": (verb,)})
+        assert refusal_of(guarded, actor, sample_for(name, actor, 0)) is None
+
+
+def test_metrics_alone_is_no_right_on_any_channel(guarded: Stage, knock: Any) -> None:
+    operator, monitor = knock("operator", OPERATOR), knock("monitor", {"*": ("metrics",)})
+    operator.open(ROOM)
+    for name in (each for each, needed in NEEDED.items() if needed and needed != {"#"}):
+        frame = sample_for(name, monitor, 0)
+        if "channel" in frame._fields:
+            for channel in (ROOM, "none"):
+                assert refusal_of(guarded, monitor, frame._replace(channel=channel)) is not None, name
+    assert monitor.result(List(monitor.request()))["channels"] == []
+    assert [row["channel"] for row in operator.result(List(operator.request()))["channels"]] == [ROOM]
 
 
 @pytest.mark.parametrize("verb", ALL)

@@ -27,6 +27,14 @@ def test_what_is_wrong_is_said_and_nothing_started(tmp_path: Path) -> None:
         assert "did you mean 'drain_time'?" in done.err
 
 
+def test_a_variable_for_nothing_is_said_too() -> None:
+    for verb in (("config", "check"), ("config", "show"), ("serve", "--memory")):
+        done = shell.run(*verb, url="", OUTLAST_RETAIN_AGES="1d")
+        assert done.code == Exit.CONFIG
+        assert "'OUTLAST_RETAIN_AGES': did you mean 'OUTLAST_RETAIN_AGE'?" in done.err
+    assert shell.run("config", "check", url="", OUTLAST_URL="outlast://h", OUTLAST_SEED="7").code == Exit.OK
+
+
 def test_show_says_where_each_value_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text('drain_time = "1m"\n[[rules]]\nchannels = "a:*"\nretain_age = "7d"\n')

@@ -53,6 +53,11 @@ const streams = {
 const VERBS = {
   connect: async (_, { client, client_id, producer, url }) =>
     keep(client, await outlast.connect(url, { clientId: client_id ?? client, producer, backoffBaseMs: 5, backoffCapMs: 20 })),
+  revoke: async (_, { client, subject, token_id }) => ({ cut: await thing(client).revoke({ subject, tokenId: token_id }) }),
+  revocations: (_, { client }) =>
+    listOf(thing(client).revocations(), ({ subject, tokenId, issuedBeforeMs, untilMs }) => ({
+      subject, token_id: tokenId, issued_before_ms: issuedBeforeMs, until_ms: untilMs,
+    })),
   close: (_, { client }) => thing(client).close(),
   publish: async (channel, { data: value, ...options }) => ackOf(await channel.publish(data(value), given(options))),
   publish_many: async (channel, { datas, ...options }) => ackOf(await channel.publishMany(datas.map(data), given(options))),

@@ -374,6 +374,14 @@ class Adapter:
     async def truncate(self, channel: Any, said: Said) -> Said:
         return {"first": await channel.truncate(before=said["before"])}
 
+    async def revoke(self, channel: Any, said: Said) -> Said:
+        return {
+            "cut": await self.things[said["client"]].revoke(subject=said.get("subject"), token_id=said.get("token_id"))
+        }
+
+    async def revocations(self, channel: Any, said: Said) -> list[Said]:
+        return [dict(row) async for row in self.things[said["client"]].revocations()]
+
     async def delete(self, channel: Any, said: Said) -> None:
         await channel.delete()
 

@@ -137,6 +137,7 @@ def test_over_http_a_record_bears_the_name_that_the_token_says(broker: Broker, w
 
 def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient) -> None:
     reader, writer = token("reader", {"tenant:*": ["history"]}), token("writer", {"tenant:*": ["publish"]})
+    monitor = token("monitor", {"*": ["metrics"]})
     at = "/v1/channels/tenant:1"
     assert web.ask("POST", f"{at}/records", {"data": 1}, **bearer(writer)).status == 201
     assert web.ask("GET", f"{at}/records", **bearer(reader)).status == 200
@@ -146,12 +147,17 @@ def test_over_http_rights_are_those_of_the_frames(broker: Broker, web: WebClient
         ("GET", f"{at}/events"): (reader, "subscribe"), ("GET", f"{at}/state"): (writer, "history"),
         ("GET", f"{at}/members"): (reader, "presence"), ("GET", f"{at}/cursors"): (reader, "cursor"),
         ("DELETE", at): (writer, "manage"), ("GET", "/v1/channels/other"): (reader, "any verb"),
-        ("GET", "/v1/status"): (reader, "manage"), ("GET", "/v1/connections"): (reader, "manage"),
-        ("GET", "/metrics"): (reader, "manage"), ("GET", "/readyz?verbose"): (reader, "manage"),
+        ("GET", "/v1/status"): (reader, "metrics"), ("GET", "/v1/connections"): (reader, "manage"),
+        ("GET", "/metrics"): (reader, "metrics"), ("GET", "/readyz?verbose"): (reader, "metrics"),
     }  # fmt: skip
     for (method, path), (said, verb) in verbs.items():
         answer = web.ask(method, path, {"data": 1} if method == "POST" else None, **bearer(said))
         assert (answer.status, answer.code, answer.said["verb"]) == (403, "forbidden", verb), path
+    for path, verb in (("/v1/connections", "manage"), (at, "any verb"), (f"{at}/records", "any verb")):
+        assert web.ask("GET", path, **bearer(monitor)).said["verb"] == verb, path
+    for path in ("/metrics", "/readyz?verbose", "/v1/status"):
+        assert web.ask("GET", path, **bearer(monitor)).status == 200, path
+        assert web.ask("GET", path, **bearer(token("operator", {"*": ["manage"]}))).status == 200, path
     operations = [{"op": "set", "key": "k", "data": 1}]
     assert web.ask("PATCH", f"{at}/state", operations, **bearer(writer)).said["verb"] == "state"
     assert (
@@ -192,6 +198,23 @@ def test_a_stream_ends_when_its_token_is_revoked(broker: Broker, web: WebClient)
     chief: RawClient = broker.client("chief", token=token("chief"))
     assert chief.result(Revoke(chief.request(), subject="eve")) == {"cut": 1}
     ends(events, "unauthorized")
+
+
+def test_a_backend_revokes_by_http(broker: Broker, web: WebClient) -> None:
+    events, backend = web.events(EVENTS, **bearer(token("mallory"))), WebClient(port_of(broker))
+    assert events.next().name == "attached"
+    for method, body in (("POST", {"subject": "mallory"}), ("GET", None)):
+        less = bearer(token("mallory", {"*": ["history", "metrics"]}))
+        refused = backend.ask(method, "/v1/revocations", body, **less)
+        assert (refused.status, refused.said["verb"]) == (403, "manage")
+    chief = bearer(token("chief", {"*": ["manage"]}))
+    done = backend.ask("POST", "/v1/revocations", {"subject": "mallory"}, **chief)
+    assert (done.status, done.said) == (201, {"cut": 1})
+    ends(events, "unauthorized")
+    assert "mallory" in [row.get("subject") for row in backend.get("/v1/revocations", **chief)["revocations"]]
+    itself = backend.ask("POST", "/v1/revocations", {"subject": "brutus"}, **bearer(token("brutus")))
+    assert (itself.status, itself.code) == (401, "unauthorized"), "who revokes itself is not believed any more"
+    backend.close()
 
 
 def test_a_token_in_a_query_is_good_for_a_minute_at_most(broker: Broker, web: WebClient) -> None:

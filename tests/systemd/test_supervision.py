@@ -16,7 +16,7 @@ from outlast_cli.exits import Exit
 
 from tests.support.broker import PATIENCE_S, RawClient
 from tests.support.certificates import Authority
-from tests.support.supervised import Listener, started
+from tests.support.supervised import STUCK, Listener, started
 
 LISTEN = ("--listen", "127.0.0.1:0", "--memory")
 
@@ -74,6 +74,20 @@ def test_the_watchdog_is_fed_twice_in_its_time(listener: Listener) -> None:
         listener.until("READY")
         for _ in range(3):
             listener.until("WATCHDOG", "1")
+
+
+def test_a_loop_that_is_stuck_does_not_feed_it(listener: Listener) -> None:
+    """Then systemd, which has heard nothing within the time, kills it; one that turns again feeds again."""
+    with started(listener, program=STUCK, WATCHDOG_USEC="100000") as process:
+        assert process.stdin is not None and process.stdout is not None
+        listener.until("WATCHDOG", "1")
+        print("hang", file=process.stdin, flush=True)
+        assert process.stdout.readline() == "stuck\n"
+        assert listener.falls_silent(100)
+        print("go on", file=process.stdin, flush=True)
+        listener.until("WATCHDOG", "1")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == Exit.OK
 
 
 def test_a_reload_says_what_changed_and_what_did_not(listener: Listener, file: Path) -> None:

@@ -20,32 +20,38 @@ class Verb(IntFlag):
     LEASE = 64
     CLAIM = 128
     MANAGE = 256
+    METRICS = 512
 
 
 ALL_VERBS = sum(Verb)
+# METRICS is about the broker alone: who has it and nothing else may not be told that there are channels.
+CHANNEL_VERBS = ALL_VERBS - int(Verb.METRICS)
 
 
 class Capabilities:
     """What is not granted is not allowed. Verbs are plain numbers here: they are looked at for each frame."""
 
-    __slots__ = ("grants",)
+    __slots__ = ("_channels", "grants")
 
     def __init__(self, grants: Mapping[str, int]) -> None:
-        """Raises ValueError for what is no pattern."""
-        for pattern in grants:
+        """Raises ValueError for what is no pattern, and for `metrics` on some channels."""
+        for pattern, verbs in grants.items():
             check_pattern(pattern)
+            if pattern != ANY and verbs & Verb.METRICS:
+                raise ValueError(f"metrics is about the whole broker: grant it on {ANY}, not on {pattern[:80]!r}")
         self.grants = dict(grants)
+        self._channels = {pattern: found for pattern, verbs in grants.items() if (found := verbs & CHANNEL_VERBS)}
 
     def verbs(self, name: str) -> int:
         """What may be done to the channel of this name; 0: nothing, and it must not be told that it exists."""
         found = 0
         for pattern in patterns_for(name):
-            found |= self.grants.get(pattern, 0)
+            found |= self._channels.get(pattern, 0)
         return found
 
     @property
     def everywhere(self) -> int:
-        """What may be done to every channel, and so to the broker itself."""
+        """What may be done to every channel, and to the broker itself."""
         return self.grants.get(ANY, 0)
 
     def beginnings(self, prefix: str) -> tuple[list[str], list[str]]:
@@ -53,12 +59,9 @@ class Capabilities:
 
         No beginning is one of another: what begins so comes in the same order.
         """
-        if self.everywhere:
-            return [], [prefix]
-        granted = [pattern for pattern, verbs in self.grants.items() if verbs]
-        names = [each for each in granted if not each.endswith(ANY) and each.startswith(prefix)]
+        names = [each for each in self._channels if not each.endswith(ANY) and each.startswith(prefix)]
         found: list[str] = []
-        for each in sorted((each[:-1] for each in granted if each.endswith(ANY)), key=str.encode):
+        for each in sorted((each[:-1] for each in self._channels if each.endswith(ANY)), key=str.encode):
             if prefix.startswith(each):
                 return [], [prefix]
             if each.startswith(prefix) and not (found and each.startswith(found[-1])):

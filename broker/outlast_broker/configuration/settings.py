@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from ..config import Config
 from ..rules import Rule
+from .environment import KNOWN, strangers
 from .options import BY_NAME, MEMORY, OF_A_RULE, OPTIONS, RULES, VARIABLES, Option, with_values
 from .soundness import unsound
 
@@ -161,6 +162,9 @@ def _refuse_both(origin: str, layer: Mapping[str, Any]) -> None:
 
 
 def _environment() -> dict[str, Any]:
+    wrong = [_unknown(name, KNOWN, VARIABLES) for name in strangers(os.environ)]
+    if wrong:
+        raise BadSettings([Problem(ENVIRONMENT, "", text) for text in wrong])
     return EnvSettingsSource(_MODEL)()
 
 
@@ -213,6 +217,8 @@ def _entries(given: dict[str, Any], tables: set[str]) -> Iterator[tuple[str, str
             yield "", key, value
 
 
-def _unknown(key: str, known: Any) -> str:
-    near = get_close_matches(key, list(known), 1)
-    return f"there is no option {key!r}" + (f": did you mean {near[0]!r}?" if near else "")
+def _unknown(key: str, known: Any, beginning: str = "") -> str:
+    """`beginning` is what all variables begin with, which makes none of them alike."""
+    near = get_close_matches(key.removeprefix(beginning), list(known), 1)
+    meant = f": did you mean {beginning + near[0]!r}?" if near else "; `outlast config default` prints them all"
+    return f"there is no option {key!r}{meant}"

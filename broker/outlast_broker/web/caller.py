@@ -41,7 +41,9 @@ class Caller:
             client_id = engine.authority.identify(token, clock.now_ms()).client.named(DEFAULT_CLIENT)
         self.engine = engine
         self.client_id = ""
+        # Why it is not let in, or not any more.
         self._refused: ProtocolError | None = None
+        self._ended = False
         self._unasked = unasked
         self._codec = Connection(Role.CLIENT)
         self._waiting: dict[int, Future[Any]] = {}
@@ -64,6 +66,8 @@ class Caller:
 
     def begin(self, frame: Any) -> Future[Any]:
         """Its answer to come: a frame, or an `Ack`. Raises ProtocolError from there when it is refused."""
+        if self._ended:
+            raise self._last_words()
         answer: Future[Any] = get_running_loop().create_future()
         self._waiting[frame.request] = answer
         self.tell(frame)
@@ -108,9 +112,11 @@ class Caller:
             return
         if isinstance(frame, f.Welcome):
             self.client_id = frame.client_id
-        if isinstance(frame, f.Error) and not self.client_id:
+        if self._answer(getattr(frame, "request", 0), frame):
+            return
+        if isinstance(frame, f.Error):
             self._refused = refusal(frame)
-        elif not self._answer(getattr(frame, "request", 0), frame):
+        if self.client_id:
             self._unasked(frame)
 
     def _answer(self, request: int, answer: Any) -> bool:
@@ -126,11 +132,15 @@ class Caller:
 
     def _end(self) -> None:
         """Nobody will be answered any more."""
+        self._ended = True
         waiting, self._waiting = self._waiting, {}
         for each in waiting.values():
             if not each.done():
-                each.set_exception(ProtocolError(ErrorCode.INTERNAL, "the broker did not answer"))
+                each.set_exception(self._last_words())
                 each.exception()  # it may be that nobody asks for it
+
+    def _last_words(self) -> ProtocolError:
+        return self._refused or ProtocolError(ErrorCode.INTERNAL, "the broker did not answer")
 
     def can_write_eof(self) -> bool:
         return True

@@ -18,7 +18,7 @@ async def get_readyz(visit: Visit) -> web.Response:
     ready = all(said == "ok" for said in checks.values())
     status = 200 if ready else 503
     if visit.flag("verbose"):
-        visit.check_operator()
+        visit.check_monitor()
         return dictionary_response({"ready": ready, "checks": checks}, status)
     return web.Response(text="ok\n" if ready else "not ready\n", status=status)
 

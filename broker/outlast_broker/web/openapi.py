@@ -22,6 +22,7 @@ FLAG: Schema = {"type": "boolean"}
 HEX: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 POSITION: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}:(0|[1-9][0-9]{0,18})$"}
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^\\x00-\\x1f\\x7f]+$"}
+SUBJECT: Schema = NAME | {"maxLength": 128}
 PLACE: Schema = {"anyOf": [POSITION, WHOLE], "description": "A position, or an offset alone."}
 ANYTHING: Schema = {"description": "Text, JSON, or text in base64: see `encoding`."}
 ENCODING: Schema = {"type": "string", "enum": ["text", "json", "base64"]}
@@ -40,7 +41,7 @@ def _named(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-TTL: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+TIME: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 STRICT: Schema = {"additionalProperties": False}
 _HEADERS: Schema = {"type": "object", "additionalProperties": TEXT, "maxProperties": 64}
 _OPERATIONS: Schema = {
@@ -53,10 +54,10 @@ _OPERATIONS: Schema = {
 }  # fmt: skip
 
 SCHEMAS: dict[str, Schema] = {
-    "Publication": _object("data", data=ANYTHING, encoding=ENCODING, name=NAME, headers=_HEADERS, ttl_ms=TTL) | STRICT,
+    "Publication": _object("data", data=ANYTHING, encoding=ENCODING, name=NAME, headers=_HEADERS, ttl_ms=TIME) | STRICT,
     "Record": _object(
         "offset position time_ms client_id encoding data", offset=WHOLE, position=POSITION, time_ms=WHOLE,
-        client_id=TEXT, name=TEXT, headers=_HEADERS, ttl_ms=TTL, operation={"type": "object"}, encoding=ENCODING,
+        client_id=TEXT, name=TEXT, headers=_HEADERS, ttl_ms=TIME, operation={"type": "object"}, encoding=ENCODING,
         data=ANYTHING,
     ),
     "Stored": _object("first_offset last_offset position duplicate", first_offset=WHOLE, last_offset=WHOLE,
@@ -79,12 +80,18 @@ SCHEMAS: dict[str, Schema] = {
         client_id=TEXT, agent=TEXT, door={"type": "string", "enum": list(DOORS)}, address=TEXT, since_ms=WHOLE,
         channels=WHOLE, subscriptions=WHOLE, behind=WHOLE, waiting_bytes=WHOLE,
     ),
+    "Revocation": {"oneOf": [
+        _object("subject", subject=SUBJECT, issued_before_ms=TIME) | STRICT,
+        _object("token_id", token_id=NAME) | STRICT]},
+    "Revoked": {"oneOf": [
+        _object("subject issued_before_ms until_ms", subject=TEXT, issued_before_ms=WHOLE, until_ms=WHOLE) | STRICT,
+        _object("token_id until_ms", token_id=TEXT, until_ms=WHOLE) | STRICT]},
     "Problem": _object("type title status detail code retryable", type=TEXT, title=TEXT, status={"type": "integer"},
                        detail=TEXT, code=TEXT, retryable=FLAG, advice=TEXT),
 }  # fmt: skip
 
 QUERIES: dict[str, Schema] = {
-    "before": PLACE, "last": WHOLE, "since_ms": WHOLE, "if_offset": WHOLE, "ttl_ms": TTL,
+    "before": PLACE, "last": WHOLE, "since_ms": WHOLE, "if_offset": WHOLE, "ttl_ms": TIME,
     "start": {"type": "string", "enum": ["earliest", "latest"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": RECORDS_MAX},
     "backwards": FLAG, "raw": FLAG, "create": FLAG, "verbose": FLAG,
@@ -92,7 +99,7 @@ QUERIES: dict[str, Schema] = {
     "header": _array({"type": "string", "pattern": "^[^:]+:"}),
 }  # fmt: skip
 # Where `after` is no place in a channel.
-_AFTER = {"list_channels": TEXT, "list_cursors": TEXT, "list_connections": WHOLE}
+_AFTER = {"list_channels": TEXT, "list_cursors": TEXT, "list_connections": WHOLE, "list_revocations": TEXT}
 
 _STORED = {"application/json": _named("Stored")}
 # By verb: what it does, the status and the body of its success, and the bodies that it takes.
@@ -130,6 +137,10 @@ VERBS: dict[str, tuple[str, int, Schema, Schema]] = {
                    {"type": "object", "additionalProperties": {"type": ["integer", "string", "boolean"]}}, {}),
     "list_connections": ("Who is connected.", 200,
                          _object("connections more", connections=_array(_named("Connection")), more=FLAG), {}),
+    "list_revocations": ("What tokens are not believed any more.", 200,
+                         _object("revocations more", revocations=_array(_named("Revoked")), more=FLAG), {}),
+    "revoke": ("Has tokens not believed any more, and cuts off who came with them.", 201, _object("cut", cut=WHOLE), {
+        "application/json": _named("Revocation")}),
     "open_websocket": ("The native protocol over WebSocket (PROTOCOL.md 3.6).", 101, {}, {}),
     "get_openapi": ("This document.", 200, {"type": "object"}, {}),
     "get_metrics": ("Metrics for Prometheus, or in OpenMetrics if that is accepted.", 200, TEXT, {}),

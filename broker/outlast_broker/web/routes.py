@@ -51,6 +51,8 @@ ROUTES = (
     Route("PUT", f"{CHANNEL}/cursors/{{cursor}}", "set_cursor"),
     Route("GET", "/v1/status", "get_status"),
     Route("GET", "/v1/connections", "list_connections", PAGED),
+    Route("GET", "/v1/revocations", "list_revocations", PAGED),
+    Route("POST", "/v1/revocations", "revoke"),
     Route("GET", "/v1/ws", "open_websocket"),
     Route("GET", "/v1/openapi.json", "get_openapi"),
     Route("GET", "/metrics", "get_metrics"),

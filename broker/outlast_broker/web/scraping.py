@@ -10,6 +10,6 @@ from .visit import Visit
 
 
 async def get_metrics(visit: Visit) -> web.Response:
-    visit.check_operator()
+    visit.check_monitor()
     encode, content_type = choose_encoder(visit.header("Accept") or "")
     return web.Response(body=encode(registry_of(visit.engine)), headers={"Content-Type": content_type})

@@ -15,7 +15,7 @@ from ..doors.admission import Peer, request as count_request
 from ..doors.door import bound_buffers
 from ..engine import Engine
 from ..trace import TRACEPARENT, trace_id
-from . import console, events, health, openapi, publishing, reading, scraping, upgrade
+from . import console, events, health, openapi, publishing, reading, revoking, scraping, upgrade
 from .origins import Origins, is_loopback
 from .problem import PROBLEM_TYPE, Problem, of_error
 from .routes import find_route, methods_of, routes_at
@@ -54,6 +54,8 @@ VERBS: dict[str, Verb] = {
     "set_cursor": publishing.set_cursor,
     "get_status": reading.get_status,
     "list_connections": reading.list_connections,
+    "list_revocations": revoking.list_revocations,
+    "revoke": revoking.revoke,
     "get_openapi": openapi.get_openapi,
     "get_metrics": scraping.get_metrics,
     "get_livez": health.get_livez,

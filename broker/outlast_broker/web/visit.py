@@ -19,7 +19,7 @@ from ..doors.bucket import Rates
 from ..doors.door import address_of
 from ..engine import Engine
 from ..names import is_name
-from ..rights import check_operator
+from ..rights import check_monitor
 from .caller import Caller
 from .problem import Problem, bad_request
 from .record_json import too_large
@@ -82,9 +82,9 @@ class Visit:
         self.engine.authority.admit_by_query(in_query, clock.now_ms())
         return in_query
 
-    def check_operator(self) -> None:
-        """Raises ProtocolError for one who may not manage every channel, where there are tokens."""
-        check_operator(self.engine.authority.identify(self.token, clock.now_ms()))
+    def check_monitor(self) -> None:
+        """Raises ProtocolError for one who may not see metrics, where there are tokens."""
+        check_monitor(self.engine.authority.identify(self.token, clock.now_ms()))
 
     @property
     def came(self) -> Rates:

@@ -89,7 +89,7 @@ async def _broker(url: str, timeout_ms: int) -> AsyncIterator[Finding]:
                 status = await client.status()
             except outlast.Forbidden as refused:
                 yield note("broker answers", f"at {url}, and tells this token no more", str(refused.message),
-                           "a token with manage on * is told how the broker is")  # fmt: skip
+                           "a token with metrics on * is told how the broker is")  # fmt: skip
                 return
             for finding in judge_status(url, dict(status), (before_ms + clock.now_ms()) // 2):
                 yield finding

@@ -7,11 +7,21 @@ import { type Ears, Link } from "./link.js";
 import { checkName, type LinkState, type Options } from "./options.js";
 import { Outbox } from "./outbox.js";
 import type { Feed } from "./subscription.js";
-import { type ChannelSummary, type ConnectionInfo, named, type Status, summaryFrom } from "./summaries.js";
+import { type ChannelSummary, type ConnectionInfo, named, type Revocation, type Status, summaryFrom } from "./summaries.js";
 
-const LIST_PAGE = 500;
-const CONNECTIONS_PAGE = 500;
+const PAGE_ROWS = 500;
 const CHANNEL_NAME_BYTES_MAX = 255;
+
+type Rows<T> = AsyncGenerator<T, void, undefined>;
+
+/** One of both. */
+export interface RevokeOptions {
+  /** Every token of this subject that was issued until now. */
+  subject?: string;
+  /** The one token with this `jti`. */
+  tokenId?: string;
+  signal?: AbortSignal;
+}
 
 /** Made by `connect`. */
 export class Client {
@@ -84,22 +94,11 @@ export class Client {
     return channel;
   }
 
+  // --- the broker itself ----------------------------------------------------------------------------------------
+
   /** The channels whose names begin with `prefix`, in the byte order of their names. */
-  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): AsyncGenerator<
-    ChannelSummary,
-    void,
-    undefined
-  > {
-    for (let after: string | null = null, more = true; more;) {
-      const result: { channels: any[]; more: boolean } = await this.#main.callAgain(
-        "LIST",
-        { prefix, after, limit: LIST_PAGE },
-        signal,
-      );
-      yield* result.channels.map(summaryFrom);
-      after = result.channels.at(-1)?.channel ?? null;
-      more = after !== null && result.more;
-    }
+  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): Rows<ChannelSummary> {
+    for await (const row of this.#rows("LIST", "channels", ({ channel }) => channel, { prefix }, signal)) yield summaryFrom(row);
   }
 
   /** What the broker is and does now. */
@@ -108,16 +107,32 @@ export class Client {
   }
 
   /** Who is connected to the broker, in the order in which they came; this client, too. */
-  async *connections({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<ConnectionInfo, void, undefined> {
-    for (let after = 0, more = true; more;) {
-      const result: { connections: any[]; more: boolean } = await this.#main.callAgain(
-        "CONNECTIONS",
-        { after, limit: CONNECTIONS_PAGE },
-        signal,
-      );
-      yield* result.connections.map(named);
-      after = result.connections.at(-1)?.id;
-      more = result.more;
+  async *connections({ signal }: { signal?: AbortSignal } = {}): Rows<ConnectionInfo> {
+    for await (const row of this.#rows("CONNECTIONS", "connections", ({ id }) => id, {}, signal)) yield named(row);
+  }
+
+  /**
+   * Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `tokenId`. Who came
+   * with one is cut off: returns how many connections were. It is on disk then.
+   */
+  async revoke({ subject, tokenId, signal }: RevokeOptions): Promise<number> {
+    return (await this.#main.callAgain("REVOKE", { subject, token_id: tokenId }, signal)).cut;
+  }
+
+  /** What the broker does not believe any more, in the byte order of subjects and token ids. */
+  async *revocations({ signal }: { signal?: AbortSignal } = {}): Rows<Revocation> {
+    const place = ({ subject, token_id }: any): string => subject ?? token_id;
+    for await (const row of this.#rows("REVOCATIONS", "revocations", place, {}, signal)) yield named(row);
+  }
+
+  /** What the broker lists in pages; `place` says of a row where the page after it begins. */
+  async *#rows(type: string, list: string, place: (row: any) => string | number, fields: object, signal?: AbortSignal): Rows<any> {
+    for (let after: string | number | null = null, more = true; more;) {
+      const result = await this.#main.callAgain(type, { ...fields, after, limit: PAGE_ROWS }, signal);
+      const rows: any[] = result[list];
+      yield* rows;
+      if (rows.length) after = place(rows.at(-1));
+      more = rows.length > 0 && result.more;
     }
   }
 

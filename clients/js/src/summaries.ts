@@ -80,6 +80,15 @@ export interface ConnectionInfo {
   readonly waitingBytes: number;
 }
 
+/** What is not believed any more: tokens of `subject` issued before `issuedBeforeMs`, or the one with `tokenId`. */
+export interface Revocation {
+  readonly subject?: string;
+  readonly tokenId?: string;
+  readonly issuedBeforeMs?: number;
+  /** When the last token that it is about has expired, and it is forgotten. */
+  readonly untilMs: number;
+}
+
 /** With the names of JavaScript. */
 export const named = (row: Result): any =>
   Object.fromEntries(Object.entries(row).map(([key, value]) => [key.replace(/_(.)/g, (_, letter) => letter.toUpperCase()), value]));

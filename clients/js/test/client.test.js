@@ -378,6 +378,17 @@ describe("connecting", () => {
   assert.ok(mine.some(({ sinceMs, channels, waitingBytes }) => sinceMs > 1e12 && channels && !waitingBytes));
 });
 
+test("tokens are revoked, and what is revoked is listed", async () => {
+  const before = Date.now();
+  assert.equal(await client.revoke({ subject: "alice" }), 0);
+  assert.equal(await client.revoke({ tokenId: "7f3a" }), 0);
+  const [token, alice] = await all(client.revocations());
+  assert.deepEqual([token.tokenId, token.subject, alice.subject, alice.tokenId], ["7f3a", undefined, "alice", undefined]);
+  assert.ok(alice.issuedBeforeMs >= before && alice.untilMs > alice.issuedBeforeMs);
+  for (const wrong of [{}, { subject: "a", tokenId: "b" }, { subject: "" }])
+    await assert.rejects(client.revoke(wrong), { code: "bad_body" });
+});
+
 test("over a Unix socket", async () => {
     const other = await outlast.connect(`outlast+unix://${broker.path}`);
     assert.equal((await other.channel("unix").publish("x")).offset, 1);

@@ -213,6 +213,8 @@ class Link:
                 self.failure = unheard(self.failure)
             if not self.failure.retryable:
                 self._refuse(self.failure)
+                if self._producer is not None and not self.was_open:
+                    return  # `connect` says so and closes; other links are those of a client that has been open
             wait_ms = self._wait_ms(wire)
             self._enter("waiting", f"{self.failure.message}; next attempt in {wait_ms:.0f} ms")
             await asyncio.sleep(wait_ms / 1000)

@@ -7,6 +7,7 @@ import random
 import pytest
 from outlast_broker.auth.capabilities import (
     ALL_VERBS,
+    CHANNEL_VERBS,
     EVERYTHING,
     NOTHING,
     Capabilities,
@@ -47,7 +48,7 @@ def test_a_million_random_pairs_are_judged_as_by_the_reference() -> None:
         grants: dict[str, int] = {}
         for _ in range(chance.randint(0, 4)):
             pattern = ":".join([*chance.choices(segments, k=chance.randint(0, 3)), chance.choice([*segments, "*"])])
-            grants[pattern or "a"] = chance.randint(0, ALL_VERBS)
+            grants[pattern or "a"] = chance.randint(0, CHANNEL_VERBS)
         capabilities = Capabilities(grants)
         differences += sum(
             capabilities.verbs(name) != reference(grants, name) for name in chance.choices(names, k=NAMES_EACH)
@@ -91,7 +92,8 @@ def test_rights_add_up() -> None:
     assert names_of(capabilities.verbs("a:b")) == ["publish", "subscribe", "history"]
     assert names_of(capabilities.verbs("a:c")) == ["subscribe", "history"]
     assert names_of(capabilities.everywhere) == ["subscribe"]
-    assert (EVERYTHING.verbs("x"), NOTHING.verbs("x"), NOTHING.everywhere) == (ALL_VERBS, 0, 0)
+    assert (EVERYTHING.verbs("x"), NOTHING.verbs("x"), NOTHING.everywhere) == (CHANNEL_VERBS, 0, 0)
+    assert EVERYTHING.everywhere == ALL_VERBS
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,16 @@ def test_rights_add_up() -> None:
 def test_what_says_no_capabilities(said: object) -> None:
     with pytest.raises(ValueError):
         read_capabilities(said)
+
+
+def test_metrics_is_about_the_broker_and_no_channel() -> None:
+    monitor = read_capabilities({"*": ["metrics"]})
+    assert (names_of(monitor.everywhere), monitor.verbs("a"), monitor.beginnings("")) == (["metrics"], 0, ([], []))
+    both = read_capabilities({"*": ["metrics"], "a:*": ["publish"]})
+    assert (both.verbs("a:b"), both.verbs("b"), both.beginnings("")) == (PUBLISH, 0, ([], ["a:"]))
+    for pattern in ("a", "a:*"):
+        with pytest.raises(ValueError, match=r"metrics is about the whole broker: grant it on \*"):
+            read_capabilities({pattern: ["publish", "metrics"]})
 
 
 def test_where_to_look_for_channels_that_may_be_seen() -> None:

@@ -63,6 +63,19 @@ def test_a_credential_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load()
 
 
+def test_a_variable_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTLAST_DRAIN_TIM", "1s")
+    monkeypatch.setenv("OUTLAST_AUTH_KEY", "x")
+    monkeypatch.setenv("OUTLAST_DRAIN_TIME", "soon")
+    with pytest.raises(BadSettings) as caught:
+        load(flags={"drain_time": "1s"})
+    assert sorted(str(caught.value).splitlines()) == [
+        "environment: there is no option 'OUTLAST_AUTH_KEY': did you mean 'OUTLAST_AUTH_KEYS'?",
+        "environment: there is no option 'OUTLAST_DRAIN_TIM': did you mean 'OUTLAST_DRAIN_TIME'?",
+    ]
+    assert not caught.value.by_flags_alone
+
+
 def test_several_values(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text('listen = ["127.0.0.1:1", "unix:/x"]')
     assert load(file).config.listen == ("127.0.0.1:1", "unix:/x")

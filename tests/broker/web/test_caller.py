@@ -84,3 +84,19 @@ def test_one_who_leaves_is_missed_by_nobody(stage: Stage) -> None:
     stage.log.go_on()
     stage.idle()
     assert ack.done() and stage.channel("room").last == 1 and stage.channel("room").users == 0
+
+
+def test_one_who_is_cut_off_is_told_why_then_and_later(stage: Stage) -> None:
+    """A token may be revoked, or expire, while what came with it waits for the disk."""
+    caller = calling(stage)
+    opened = run(stage, lambda: caller.open("room", create=True))
+    stage.log.hold()
+    ack = stage.call(lambda: caller.begin(publishing(caller, opened.number)))
+    stage.call(lambda: caller.connection.fail(ProtocolError(ErrorCode.UNAUTHORIZED, "no")))
+    for ask in (lambda: ack, lambda: caller.open("other", create=True)):
+        with pytest.raises(ProtocolError) as caught:
+            run(stage, ask)
+        assert caught.value.code is ErrorCode.UNAUTHORIZED
+    stage.log.go_on()
+    stage.idle()
+    assert stage.channel("room").last == 1
