@@ -1,7 +1,7 @@
 /** Builds dist/: one file per module with its types, and browser.js with its parts, minified. */
 
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,10 +28,6 @@ const forBrowsers = {
   setup({ onLoad }) {
     onLoad({ filter: /dist\/protocol\/table\.js$/ }, () => ({
       contents: `export const BOTH_ENDS = false; export const TABLE = ${JSON.stringify(TABLE.map(short))};`,
-    }));
-    // So that all that is needed first is one file: whatever index.js has, client.js has, too.
-    onLoad({ filter: /dist\/client\.js$/ }, ({ path }) => ({
-      contents: `${readFileSync(path, "utf8")} export { connect } from "./index.js";`,
     }));
   },
 };
