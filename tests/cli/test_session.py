@@ -13,7 +13,7 @@ def test_losses_and_returns_are_told_once() -> None:
     news = ConnectionNews("outlast://x")
     states = ["connecting", "waiting", "connecting", "waiting", "connecting", "open"]
     told = [news.tell(state, "refused") for state in states]
-    assert told == [None, "no broker at outlast://x yet, trying again: refused", None, None, None, None]
+    assert told == [None, "no connection to outlast://x yet, trying again: refused", None, None, None, None]
     told = [news.tell(state, "gone") for state in ("waiting", "connecting", "waiting", "open", "closed")]
     assert told == ["connection lost, reconnecting: gone", None, None, "connected again", None]
 

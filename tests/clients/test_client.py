@@ -42,13 +42,16 @@ async def test_the_first_connect_is_tried_again(broker: FakeBroker) -> None:
 
 @scenario
 async def test_a_final_refusal_is_said_at_once(broker: FakeBroker) -> None:
-    entering = asyncio.create_task(broker.connect(timeout=None).__aenter__())
+    states: list[str] = []
+    client = broker.connect(timeout=None, on_state=lambda state, reason: states.append(state))
+    entering = asyncio.create_task(client.__aenter__())
     line = await broker.accepted()
     line.say_early(Error(0, ErrorCode.UNSUPPORTED_VERSION, "version 1 is not spoken here"))
     with pytest.raises(outlast.ConnectFailed, match="version 1 is not spoken here") as caught:
         await entering
     assert not caught.value.retryable
     assert isinstance(caught.value.__cause__, outlast.OutlastError)
+    assert states == ["connecting", "closed"], "it does not wait to try again"
 
 
 @scenario

@@ -80,6 +80,15 @@ def test_what_speaks_no_tls_may_be_meant_without() -> None:
     assert failure.retryable and "outlast://" in failure.advice
 
 
+def test_an_alert_is_the_brokers_last_word() -> None:
+    end, alert = outlast.ConnectionLost("the connection ended"), ssl.SSLError(1, "alert")
+    alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    end.__cause__ = alert
+    failure = trust.unheard(end)
+    assert not failure.retryable and failure.message.endswith("TLS: certificate required")
+    assert trust.CERTIFICATE_VARIABLE in failure.advice
+
+
 def test_an_end_before_the_first_word_may_be_a_broker_that_knows_its_clients() -> None:
     failure = trust.unheard(outlast.ConnectionLost("the connection ended"))
     assert failure.retryable and trust.CERTIFICATE_VARIABLE in failure.advice

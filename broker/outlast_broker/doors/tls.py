@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import logs
 from ..tls_files import TlsFiles
+from .handshake import Context
 
 logger = logs.logger("outlast.tls")
 
@@ -46,7 +47,7 @@ def load(files: TlsFiles) -> ssl.SSLContext:
     """What a handshake is made with: TLS 1.2 or newer, nothing renegotiated."""
     if files.certificate is None:
         raise TlsError("an address with tls: needs a certificate: give --tls-certificate")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     key = files.key or files.certificate

@@ -6,6 +6,8 @@ It reads the first bytes itself, so that one who comes without TLS is told so in
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +17,7 @@ from outlast_protocol.frames import Error, encode
 from .. import clock, logs
 from .door import end_writing
 from .front_door import FrontDoor, is_tls, may_be_tls, plain_answer
+from .handshake import LISTENING
 from .lobby import Lobby
 from .tls import Tls
 
@@ -83,18 +86,30 @@ class TlsDoor(asyncio.Protocol):
             )
         )  # fmt: skip
         await asyncio.sleep(0)  # start_tls has put its protocol in place, and has it connected in the next turn
-        loop.call_soon(_feed, self._transport, self._came)
+        listening = contextvars.copy_context()
+        listening.run(LISTENING.set, self._refuse)
+        loop.call_soon(_feed, self._transport, self._came, context=listening)
         try:
             transport = await begun
             if transport is None or self._transport.is_closing():
                 raise ConnectionResetError("the other end has left")
         except OSError as error:  # what OpenSSL says is one, too
-            logger.info("handshake_failed", error=str(error))
-            self._failed()
+            if not self._over:
+                self._note_failure(error)
         else:
             early.give_way(transport, self._front())
         finally:
             self._lobby.leave(self)
+
+    def _refuse(self, error: ssl.SSLError) -> None:
+        """The loop writes the alert next. The other end closes when it has it, or the handshake's time is up."""
+        self._over = True
+        self._note_failure(error)
+        asyncio.get_running_loop().call_soon(end_writing, self._transport)
+
+    def _note_failure(self, error: OSError) -> None:
+        logger.info("handshake_failed", error=str(error))
+        self._failed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lobby.leave(self)

@@ -29,7 +29,7 @@ class ConnectionNews:
             self._told = True
             if self._was_open:
                 return f"connection lost, reconnecting: {reason}"
-            return f"no broker at {self._url} yet, trying again: {reason}"
+            return f"no connection to {self._url} yet, trying again: {reason}"
         if state == "open":
             returned, self._was_open, self._told = self._told and self._was_open, True, False
             return "connected again" if returned else None

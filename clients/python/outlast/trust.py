@@ -43,6 +43,13 @@ def tls_failed(error: ssl.SSLError) -> ConnectFailed:
 
 def unheard(end: OutlastError) -> ConnectFailed:
     """A handshake that the broker does not accept ends so: with TLS 1.3 the client has done its part by then."""
-    failure = ConnectFailed(f"the connection ended before a word of the broker: {end.message}")
+    cause = end.__cause__
+    reason = (cause.reason or "") if isinstance(cause, ssl.SSLError) else ""
+    if "_ALERT_" in reason:
+        said = reason.partition("_ALERT_")[2].lower().replace("_", " ")
+        failure = ConnectFailed(f"the broker refuses this client's side of TLS: {said}")
+        failure.retryable = False
+    else:
+        failure = ConnectFailed(f"the connection ended before a word of the broker: {end.message}")
     failure.advice = f"if the broker asks for a certificate, show one with {CERTIFICATE_VARIABLE}"
     return failure

@@ -164,6 +164,7 @@ class Wire(asyncio.BufferedProtocol):
             self._timer.cancel()
         if self.failure is None:
             self.failure = ConnectionLost(f"the connection ended: {error or 'the broker closed it'}")
+            self.failure.__cause__ = error
         self._owner.wire_ended(self)
         self.ended.set()
 

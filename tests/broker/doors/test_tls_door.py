@@ -106,7 +106,7 @@ def test_older_than_1_2_is_refused(broker: Broker, authority: Authority) -> None
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(OSError):
+    with pytest.raises(ssl.SSLError, match="(?i)alert.protocol.version"):
         wrapped(broker, context)
     has_failed(broker, before + 1)
 
@@ -156,6 +156,20 @@ def test_half_a_handshake_ends_in_time_and_is_counted(authority: Authority, monk
             RawClient(sock, "alice").hello()
 
 
+def test_one_who_has_the_alert_and_goes_on_is_cut_off_in_time(authority: Authority) -> None:
+    files = replace(authority.server(), client_ca=authority.file)
+    context = authority.trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with running_broker(listen=("tls:127.0.0.1:0",), tls=files, handshake_timeout_ms=200) as broker:
+        with plain(broker) as sock:
+            with pytest.raises(ssl.SSLError, match="(?i)alert.handshake.failure"):
+                context.wrap_socket(sock.dup(), server_hostname=HOST)
+            with pytest.raises(OSError):
+                while True:
+                    sock.sendall(bytes(65_536))
+        has_failed(broker, 1)
+
+
 def test_one_who_is_silent_behind_the_handshake_is_sent_away(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,10 +194,18 @@ def test_with_a_client_ca_strangers_are_refused(authority: Authority) -> None:
     with running_broker(listen=("tls:127.0.0.1:0",), tls=files) as broker:
         with wrapped(broker, authority.trusting(authority.client())) as sock:
             RawClient(sock, "alice").hello()
-        for stranger in (authority.trusting(), authority.trusting(foreign(authority))):
-            with wrapped(broker, stranger) as sock, pytest.raises((EOFError, OSError)):
+        for certificate, reason in ((None, "certificate.required"), (foreign(authority), "unknown.ca")):
+            with (
+                wrapped(broker, authority.trusting(certificate)) as sock,
+                pytest.raises(ssl.SSLError, match=f"(?i)alert.{reason}"),
+            ):
                 RawClient(sock, "mallory").hello()
         has_failed(broker, 2)
+        older = authority.trusting()
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ssl.SSLError, match="(?i)alert.handshake.failure"):
+            wrapped(broker, older)
+        has_failed(broker, 3)
 
 
 def foreign(authority: Authority) -> Path:
