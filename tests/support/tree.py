@@ -71,7 +71,9 @@ def table(markdown: str, *columns: str) -> list[list[str]]:
 
 def links(markdown: str) -> list[str]:
     """The targets of links to local files and headings, with their anchors."""
-    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)|^\[[^\]]+\]:\s*(\S+)", prose(markdown, r"`[^`\n]*`"), flags=re.MULTILINE)
+    targets = re.findall(
+        r"\]\(([^)\s]+)[^)]*\)|^\[[^\]]+\]:\s*(\S+)", prose(markdown, r"`[^`\n]*`"), flags=re.MULTILINE
+    )
     found = [inline or reference for inline, reference in targets]
     return [target for target in found if not re.match(r"[a-z]+:", target)]
 

@@ -68,8 +68,8 @@ def _text(key: str, value: Any) -> str:
 def connections(wants_json: bool, url: str, connect_timeout_ms: int) -> int:
     """List who is connected to the broker, this command too.
 
-    In the order in which they came. In a pipe: id, client, software, door, address, since when, channels, subscriptions,
-    those behind, and bytes that wait to be sent, with tabs between.
+    In the order in which they came. In a pipe: id, client, software, door, address, since when, channels,
+    subscriptions, those behind, and bytes that wait to be sent, with tabs between.
     """
 
     async def job(client: Client) -> int:
