@@ -6,6 +6,7 @@ READY := $(VENV)/ready
 JS_READY := clients/js/node_modules/.installed-lock.json clients/web/node_modules/.installed-lock.json
 PROMTOOL := $(BIN)/promtool
 BROWSER_READY := tests/browser/node_modules/.installed-lock.json
+JS_CLIENT := clients/js/dist/browser.js
 
 .PHONY: help setup demo test check style pages bench packages try-packages lock clean
 
@@ -30,11 +31,15 @@ $(PROMTOOL): scripts/setup_promtool.sh | $(READY)
 	@sh scripts/setup_promtool.sh $(BIN)
 	@touch -h $@
 
+# The folders count, too: a source that is taken away must not live on.
+$(JS_CLIENT): $(shell find clients/js/src) $(wildcard clients/js/*.js*) clients/js/node_modules/.installed-lock.json
+	@cd clients/js && npm run --silent build
+
 demo: $(READY)   ## watch an agent's work survive cut connections and a killed broker
 	@$(BIN)/outlast demo
 
-test: check $(JS_READY) $(BROWSER_READY) $(PROMTOOL)  ## check, then run every test
-	$(BIN)/python -X dev -W error -m pytest $(PYTEST)
+test: check $(JS_READY) $(JS_CLIENT) $(BROWSER_READY) $(PROMTOOL)  ## check, then run every test
+	$(BIN)/python -X dev -W error -m pytest --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev -W error' $(PYTEST)
 
 check: $(READY)  ## ruff, mypy --strict and the house rules
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ import pytest
 from outlast_protocol import ERRORS, Role, limits
 from outlast_protocol.frames import SPECS
 
-from tests.support.tree import ROOT, files, functions, imports, links, syntax, table, text_of
+from tests.support.tree import ROOT, anchors, files, functions, imports, links, syntax, table, text_of
 
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 600
@@ -148,8 +148,12 @@ def texts_belong_to_no_machine(root: Path) -> Iterator[str]:
 def links_lead_somewhere(root: Path) -> Iterator[str]:
     for path in files(root, ".md"):
         for target in links(path.read_text(encoding="utf-8")):
-            if not (path.parent / target).exists():
-                yield f"{path}: the link to {target} leads nowhere: correct it, or add the file"
+            name, _, anchor = target.partition("#")
+            there = path.parent / name if name else path
+            if not there.exists():
+                yield f"{path}: the link to {name} leads nowhere: correct it, or add the file"
+            elif anchor and there.suffix == ".md" and anchor not in anchors(there.read_text(encoding="utf-8")):
+                yield f"{path}: the link to {target} leads to no heading: correct it, or add the heading"
 
 
 RULES: tuple[Rule, ...] = (
@@ -280,6 +284,7 @@ WRONG_TREES: list[tuple[Rule, dict[str, str], str]] = [
     (texts_belong_to_no_machine, {"a.json": "https://registry.npmjs" + ".org/x"}, "a registry"),
     (links_lead_somewhere, {"docs/a.md": "[b](../b.md#c)"}, "../b.md leads nowhere"),
     (links_lead_somewhere, {"docs/a.md": "[b]\n\n[b]: b.md"}, "b.md leads nowhere"),
+    (links_lead_somewhere, {"docs/a.md": "# `Some` thing\n[b](#some-thing)\n[c](a.md#else)"}, "a.md#else leads to no"),
 ]  # fmt: skip
 
 
@@ -305,7 +310,7 @@ def test_a_checkouts_own_path_is_noticed(tmp_path: Path) -> None:
 def test_a_tidy_tree_breaks_no_rule(tmp_path: Path) -> None:
     tree = {
         "README.md": "[protocol](protocol/README.md#a) [site](https://example.org) `[x](y)`\n```\n[x](y)\n```\n",
-        "protocol/README.md": "[up](../README.md)",
+        "protocol/README.md": "# A\n[up](../README.md)",
         "protocol/outlast_protocol/__init__.py": "from .a import b",
         "protocol/outlast_protocol/a.py": "import msgpack\n",
         "tests/README.md": "",

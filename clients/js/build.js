@@ -1,7 +1,7 @@
 /** Builds dist/: one file per module with its types, and browser.js with its parts, minified. */
 
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,32 +15,19 @@ const compiler = join(dirname(createRequire(import.meta.url).resolve("typescript
 rmSync(dist, { recursive: true, force: true });
 execFileSync(process.execPath, [compiler, "--project", here], { stdio: "inherit" });
 
-/**
- * The table of frames for browsers. A client writes what it sends as it is given: the keys of those frames are for the broker
- * to check. Frames that are not sent to show a session are learned with the rest.
- */
+/** The table of frames for browsers. A client writes what it sends as it is given: the keys of those frames are for the broker to check. */
 const { TABLE } = await import("./dist/protocol/table.js");
 const OFTEN = ["client", 65_536, "u32 request, map"];
-const FIRST = /^(HELLO|AUTH|OPEN|(UN)?SUBSCRIBE|ATTACH|CREDIT|MESSAGE|ACK|ENTER|LEAVE|(UN)?WATCH)$/;
 const short = ([number, type, ...more]) =>
   OFTEN.every((each, at) => more[at] === each || (at === 1 && more[0] === "client" && more[2] === OFTEN[2]))
     ? [number, type]
     : [number, type, ...(more[0] === "client" ? more.slice(0, 3) : more)];
-const isFirst = ([, type, from]) => from !== "client" || FIRST.test(type);
-const rows = (wanted) => JSON.stringify(TABLE.filter(wanted).map(short));
 
 const forBrowsers = {
   name: "for browsers",
   setup({ onLoad }) {
     onLoad({ filter: /dist\/protocol\/table\.js$/ }, () => ({
-      contents: `export const BOTH_ENDS = false; export const TABLE = ${rows(isFirst)};`,
-    }));
-    // So that all that is needed first is one file: whatever index.js has, rest.js has too.
-    onLoad({ filter: /dist\/rest\.js$/ }, ({ path }) => ({
-      contents: `${readFileSync(path, "utf8")}
-        import { learn } from "./protocol/frames.js";
-        export { connect } from "./index.js";
-        learn(${rows((row) => !isFirst(row))});`,
+      contents: `export const BOTH_ENDS = false; export const TABLE = ${JSON.stringify(TABLE.map(short))};`,
     }));
   },
 };

@@ -84,7 +84,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.BAD_CHECKSUM: ErrorTraits(True, False, "send the batch again; it changed on its way"),
     ErrorCode.UNSUPPORTED_KIND: ErrorTraits(False, False, "use a batch kind that WELCOME's features name"),
     ErrorCode.BAD_CHANNEL_NAME: ErrorTraits(False, False, "use 1 to 255 bytes of UTF-8 without control characters"),
-    ErrorCode.UNKNOWN_CHANNEL: ErrorTraits(False, False, "OPEN the channel on this connection first"),
+    ErrorCode.UNKNOWN_CHANNEL: ErrorTraits(False, False, "open it first: publishing and subscribing make it"),
     ErrorCode.ALREADY_SUBSCRIBED: ErrorTraits(False, False, "UNSUBSCRIBE first, or use a second connection"),
     ErrorCode.NOT_SUBSCRIBED: ErrorTraits(False, False, "SUBSCRIBE first"),
     ErrorCode.OFFSET_AHEAD: ErrorTraits(False, False, "ask for an offset up to `last`"),
@@ -99,7 +99,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.LIMIT_EXCEEDED: ErrorTraits(False, False, "stay below the limit that `limit` names"),
     ErrorCode.CLIENT_MISMATCH: ErrorTraits(False, False, "stamp batches with the client_id from WELCOME"),
     ErrorCode.CURSOR_BEHIND: ErrorTraits(True, False, "wait again, or go on without: it has reached `offset`"),
-    ErrorCode.UNKNOWN_CURSOR: ErrorTraits(False, False, "CURSORS lists those that exist; ACK makes one"),
+    ErrorCode.UNKNOWN_CURSOR: ErrorTraits(False, False, "list those that exist; acknowledging makes one"),
     ErrorCode.UNKNOWN_MESSAGE: ErrorTraits(
         False, False, "a message is named by the offset of the record that opened it"
     ),

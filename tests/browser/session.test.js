@@ -127,3 +127,29 @@ test("a page of an origin that nobody allowed learns nothing", async () => {
   const friend = await person.open(address("reader"));
   await sees(friend, "li", ["secret"]);
 });
+
+const CLIENT = "**/browser-client.js";
+
+test("it dials while the most of the client is loaded", async () => {
+  await say("one");
+  const tab = await person.context.newPage();
+  const dialled = new Promise((resolve) => tab.once("websocket", resolve));
+  await tab.route(CLIENT, (route) => dialled.then(() => route.continue()));
+  await tab.goto(address("reader"));
+  await sees(tab, "li", ["one"]);
+});
+
+test("a client that could not be loaded says so, and is loaded by the next who connects", async () => {
+  const tab = await person.open(`${site.origin}/blank.html`);
+  await tab.route(CLIENT, (route) => route.abort(), { times: 1 });
+  const connected = () =>
+    tab.evaluate(async (url) => {
+      const { connect } = await import("/browser.js");
+      return connect(url).then(
+        (client) => client.state,
+        ({ name, message }) => `${name}: ${message}`,
+      );
+    }, broker.url.replace("outlast:", "ws:"));
+  assert.match(await connected(), /^ConnectFailed: the client could not be loaded: /);
+  assert.equal(await connected(), "open");
+});

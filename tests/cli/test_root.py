@@ -3,6 +3,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -30,6 +31,20 @@ def test_what_the_help_says_of_a_verb_is_what_that_says_of_itself() -> None:
     for name, verb in VERBS.items():
         command = root.get_command(context, name)
         assert command is not None and command.get_short_help_str(HELP_LETTERS) == verb.help
+
+
+def test_no_short_help_is_cut_off() -> None:
+    assert [text for text in short_helps(root) if text.endswith("...")] == []
+
+
+def short_helps(group: click.Group) -> Iterator[str]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command.get_short_help_str(HELP_LETTERS)
+        if isinstance(command, click.Group):
+            yield from short_helps(command)
 
 
 def test_the_help_loads_no_verb() -> None:

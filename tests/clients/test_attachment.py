@@ -350,10 +350,18 @@ async def test_without_a_cursor_nothing_can_be_acknowledged(broker: FakeBroker) 
             session.ack()
         with pytest.raises(RuntimeError, match="no cursor"):
             await session.acked()
-        with pytest.raises(RuntimeError, match="not entered"):
-            session.through  # noqa: B018
         with pytest.raises(ValueError, match="ack is"):
             client.channel("c").attach(ack="never")  # type: ignore[arg-type]
+        await line.expect_nothing()
+
+
+@scenario
+async def test_before_it_is_entered_nothing_is_known(broker: FakeBroker) -> None:
+    async with broker.joined() as (client, line):
+        session = client.channel("c").attach()
+        for what in ("through", "state", "messages", "members"):
+            with pytest.raises(RuntimeError, match="not entered"):
+                getattr(session, what)
         await line.expect_nothing()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -57,6 +58,21 @@ def test_whom_it_does_not_trust_it_does_not_ask_again() -> None:
     error.verify_message = "certificate has expired"
     failure = trust.tls_failed(error)
     assert not failure.retryable and "expired" in failure.message and trust.CA_VARIABLE in failure.advice
+
+
+def test_who_speaks_tls_where_none_is_spoken_is_told_what_to_do() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def meet() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(outlast.ConnectFailed, match="no TLS .* connect to outlast://"):
+                await outlast.connect(f"outlasts://127.0.0.1:{port}", timeout=0.3).__aenter__()
+
+    asyncio.run(meet())
 
 
 def test_what_speaks_no_tls_may_be_meant_without() -> None:

@@ -86,6 +86,18 @@ def test_what_a_page_names_is_in_the_source(page: str) -> None:
     assert not wrong, f"{page} names {wrong}: correct the page, or add a word to WORDS"
 
 
+def test_the_tour_names_files_where_they_are() -> None:
+    tour = README.partition("\n## A tour of the source\n")[2].partition("\n## ")[0]
+    folder, wrong = ROOT, []
+    for part in re.split(r"\n\n|\n(?=\* )", tour):
+        folder = next((ROOT / name for name in re.findall(r"^\*\*.*?\(`([\w/]+)`", part)), folder)
+        spans = re.findall(r"`([\w./-]+)`", part)
+        folders = [folder, ROOT, *(start / span for span in spans for start in (folder, ROOT))]
+        files_named = [span for span in spans if span.endswith((".py", ".ts", "/"))]
+        wrong += [name for name in files_named if not any((start / name).exists() for start in folders)]
+    assert not wrong, f"the tour looks for {wrong} in the wrong folder"
+
+
 # What pages set in this type that is no name of the source.
 WORDS = {".venv", "python3", "IDMP"}
 

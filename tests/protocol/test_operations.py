@@ -92,7 +92,7 @@ def test_every_operation_belongs_to_one_thing() -> None:
 # --- what is refused --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", set(BAD_ROWS) - FOR_BROKER)
+@pytest.mark.parametrize("name", [name for name in BAD_ROWS if name not in FOR_BROKER])
 def test_what_is_no_operation_is_refused(name: str) -> None:
     refused(BAD_ROWS[name])
 

@@ -70,8 +70,21 @@ def table(markdown: str, *columns: str) -> list[list[str]]:
 
 
 def links(markdown: str) -> list[str]:
-    """The targets of links to local files, without their anchors."""
-    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", markdown, flags=re.MULTILINE | re.DOTALL)
-    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)|^\[[^\]]+\]:\s*(\S+)", prose, flags=re.MULTILINE)
+    """The targets of links to local files and headings, with their anchors."""
+    targets = re.findall(
+        r"\]\(([^)\s]+)[^)]*\)|^\[[^\]]+\]:\s*(\S+)", prose(markdown, r"`[^`\n]*`"), flags=re.MULTILINE
+    )
     found = [inline or reference for inline, reference in targets]
-    return [t.partition("#")[0] for t in found if not re.match(r"[a-z]+:|#", t)]
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(markdown: str) -> list[str]:
+    """What GitHub calls the headings, so that links can lead to them."""
+    headings = re.findall(r"^#+ (.*?)\s*$", prose(markdown, r"`"), flags=re.MULTILINE)
+    texts = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return [re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts]
+
+
+def prose(markdown: str, also: str) -> str:
+    """`markdown` without its blocks of code, and without what matches `also`."""
+    return re.sub(rf"^```.*?^```|{also}", "", markdown, flags=re.MULTILINE | re.DOTALL)

@@ -89,7 +89,10 @@ def prompt(channel: str, text: str, timeout_ms: int, wants_json: bool, url: str,
 def cancel(
     channel: str, message: int, text: str | None, timeout_ms: int, wants_json: bool, url: str, connect_timeout_ms: int
 ) -> int:
-    """Ask to stop the work on MESSAGE, which is an offset: of a message, or of the prompt for it."""
+    """Ask to stop the work on MESSAGE.
+
+    MESSAGE is an offset: of a message, or of the prompt for it.
+    """
     wait = seconds(timeout_ms)
     return run(channel, url, connect_timeout_ms, wants_json, lambda target: target.cancel(message, text, timeout=wait))
 

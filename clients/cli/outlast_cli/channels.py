@@ -150,7 +150,7 @@ def rm(names: tuple[str, ...], yes: bool, hard: bool, url: str, connect_timeout_
 @click.option("--before", required=True, metavar="OFFSET|POSITION", help="The first record to keep.")
 @broker_options
 def truncate(channel: str, before: str, url: str, connect_timeout_ms: int) -> int:
-    """Forget the records before an offset; prints the first offset that is left."""
+    """Forget the records before an offset. Prints the first that is left."""
     try:
         bound = parse_offset_or_position(before)
     except ValueError as error:

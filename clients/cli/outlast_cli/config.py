@@ -54,7 +54,7 @@ def show_rule(rule: Rule) -> str:
 
 @config.command()
 def default() -> None:
-    """Print a configuration file with every option, its default, and what it is for."""
+    """Print a configuration file: every option, its default, its purpose."""
     from outlast_broker.configuration.template import template
 
     click.echo(template(), nl=False)

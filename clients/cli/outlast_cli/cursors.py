@@ -17,7 +17,9 @@ from .terminal import is_terminal, table
 
 @click.group()
 def cursors() -> None:
-    """List and forget the cursors of a channel; `outlast sub --cursor` makes them."""
+    """List and forget the cursors of a channel.
+
+    `outlast sub --cursor` makes them."""
 
 
 @cursors.command()

@@ -24,7 +24,7 @@ RSA_BITS = 3_072
 
 @click.group()
 def key() -> None:
-    """Keys that let clients in: static ones, and those that tokens are signed with.
+    """Keys: static ones, and those that tokens are signed with.
 
     A broker gets the files by --auth-keys and --auth-jwks, and reads them again on reload. docs/security.md explains.
     """

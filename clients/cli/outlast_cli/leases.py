@@ -20,7 +20,9 @@ from .terminal import is_terminal, table
 @click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
 @broker_options
 def leases(channel: str, wants_json: bool, url: str, connect_timeout_ms: int) -> int:
-    """List the leases of CHANNEL that are held; `outlast pub --lease` takes one.
+    """List the leases of CHANNEL that are held.
+
+    `outlast pub --lease` takes one.
 
     In a pipe: name, holder, token, its time and what is left of it in ms, with tabs between.
     """

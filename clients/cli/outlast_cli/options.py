@@ -68,7 +68,7 @@ def broker_options(verb: Verb) -> Verb:
         default="outlast://127.0.0.1:6180",
         show_default=True,
         show_envvar=True,
-        help="The broker: outlast://HOST[:PORT] or outlast+unix:///PATH.",
+        help="The broker: outlast://HOST[:PORT], outlasts:// with TLS, or outlast+unix:///PATH.",
     )
     timeout = click.option(
         "--connect-timeout",

@@ -38,7 +38,9 @@ class WithList(click.Group):
 @click.argument("channel")
 @click.pass_context
 def state(ctx: click.Context, channel: str) -> None:
-    """Read and change the shared state of CHANNEL; without a command, list it."""
+    """Read and change the shared state of CHANNEL.
+
+    Without a command, list it."""
     ctx.obj = channel
 
 
@@ -154,7 +156,7 @@ def delete(channel: str, key: str, version: int | None, url: str, connect_timeou
 @broker_options
 @click.pass_obj
 def increment(channel: str, key: str, by: int, url: str, connect_timeout_ms: int) -> int:
-    """Add BY, 1 if it is not given, to the number that KEY holds; prints the key's new version."""
+    """Add BY (1) to the number that KEY holds; prints its new version."""
     return _write(channel, url, connect_timeout_ms, lambda state: state.increment(key, by))
 
 

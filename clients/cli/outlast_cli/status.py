@@ -66,10 +66,10 @@ def _text(key: str, value: Any) -> str:
 @click.option("--json", "wants_json", is_flag=True, help="One JSON object a line.")
 @broker_options
 def connections(wants_json: bool, url: str, connect_timeout_ms: int) -> int:
-    """List who is connected to the broker, in the order in which they came; this command, too.
+    """List who is connected to the broker, this command too.
 
-    In a pipe: id, client, software, door, address, since when, channels, subscriptions, those behind, and bytes that
-    wait to be sent, with tabs between.
+    In the order in which they came. In a pipe: id, client, software, door, address, since when, channels,
+    subscriptions, those behind, and bytes that wait to be sent, with tabs between.
     """
 
     async def job(client: Client) -> int:

@@ -30,7 +30,7 @@ class Ending(NamedTuple):
 @click.command(short_help="Read a channel, and go on as more comes.")
 @click.argument("channel")
 @start_options
-@click.option("--cursor", metavar="NAME", help="Go on where NAME has got to, and move it: see below.")
+@click.option("--cursor", metavar="NAME", help="Go on where NAME has got to, and move it.")
 @click.option("--ephemeral", "is_ephemeral", is_flag=True, help="Only what is told now and not stored, from now on.")
 @click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Stop after N records.")
 @click.option("--exit-at-end", "at_end", is_flag=True, help="Stop at what is the channel's last record now.")

@@ -29,7 +29,10 @@ TTL_DEFAULT = "1h"
 
 @click.group()
 def token() -> None:
-    """Tokens: who a client is, and what it may do, signed and for a time. docs/security.md explains."""
+    """Tokens: who a client is and what it may do, signed.
+
+    docs/security.md explains.
+    """
 
 
 @token.command()
@@ -121,7 +124,7 @@ def _judge(text: str, claims: Any, jwks: Path) -> int:
 @click.option("--id", "token_id", help="The one token with this `jti`.")
 @broker_options
 def revoke(subject: str | None, token_id: str | None, url: str, connect_timeout_ms: int) -> int:
-    """Have a broker not believe tokens any more, and cut off who came with them.
+    """End tokens early, and cut off who came with them.
 
     It holds over restarts. It takes the right `manage` on all channels.
     """

@@ -6,7 +6,8 @@
 import type { Channel } from "./channel.js";
 import { NotAnswered, Resync } from "./errors.js";
 import { parsePosition, positionText } from "./protocol/position.js";
-import type { Data, Message } from "./records.js";
+import type { Message } from "./message.js";
+import type { Data } from "./records.js";
 import { type Asked, Ledger, makeAcceptance, makeRefusal, type Outcome, readRequest } from "./requests.js";
 import { within } from "./waiting.js";
 

@@ -1,65 +1,34 @@
 /** The client: its links, its channels, and their common end. */
 
 import { Channel } from "./channel.js";
-import { Closed, ConnectFailed, Forbidden, OutlastError, Unauthorized } from "./errors.js";
-import { Late, lend } from "./late.js";
+import { Hearing } from "./ephemeral.js";
+import { Closed, type OutlastError } from "./errors.js";
 import { type Ears, Link } from "./link.js";
-import { checkName, type ConnectOptions, type LinkState, makeOptions, type Options } from "./options.js";
-import type { Rest } from "./rest.js";
+import { checkName, type LinkState, type Options } from "./options.js";
+import { Outbox } from "./outbox.js";
 import type { Feed } from "./subscription.js";
-import { ignore, unlessAborted, within } from "./waiting.js";
+import { type ChannelSummary, type ConnectionInfo, named, type Revocation, type Status, summaryFrom } from "./summaries.js";
 
+const PAGE_ROWS = 500;
 const CHANNEL_NAME_BYTES_MAX = 255;
 
-/**
- * Connects to a broker, and returns once it has answered.
- *
- * `url`: ws://, wss://, http:// or https:// (whose path is /v1/ws unless it says another), and on Node outlast://HOST[:PORT] or
- * outlast+unix:///PATH. Default: OUTLAST_URL, else where the page came from, else outlast://127.0.0.1:6180.
- * From then on the client comes back by itself, without an attempt limit. Throws ConnectFailed.
- */
-export async function connect(url?: string, options: ConnectOptions = {}): Promise<Client> {
-  const made = makeOptions(url, options);
-  options.signal?.throwIfAborted();
-  const client = new Client(made);
-  try {
-    await within(
-      made.timeoutMs,
-      options.signal,
-      (signal) => client.ready(signal),
-      () => {
-        throw failed(made, client.failure);
-      },
-    );
-  } catch (error) {
-    await client.close();
-    throw error instanceof OutlastError ? failed(made, error) : error;
-  }
-  return client;
-}
+type Rows<T> = AsyncGenerator<T, void, undefined>;
 
-function failed({ url, timeoutMs }: Options, cause: OutlastError | null): OutlastError {
-  if (cause instanceof Unauthorized || cause instanceof Forbidden) return cause;
-  if (cause instanceof ConnectFailed && cause.cause) return cause;
-  if (cause && !cause.retryable)
-    return Object.assign(new ConnectFailed(`${url} refuses this client: ${cause.code}, ${cause.message}`), {
-      retryable: false,
-      cause,
-    });
-  return Object.assign(
-    new ConnectFailed(`no connection to ${url} within ${timeoutMs} ms: ${cause?.message ?? "no answer"}`),
-    { cause },
-  );
+/** One of both. */
+export interface RevokeOptions {
+  /** Every token of this subject that was issued until now. */
+  subject?: string;
+  /** The one token with this `jti`. */
+  tokenId?: string;
+  signal?: AbortSignal;
 }
-
-export interface Client extends Pick<Rest, "channels" | "connections" | "revocations" | "revoke" | "status"> {}
 
 /** Made by `connect`. */
 export class Client {
-  /** @internal What a page can do without until it is shown. */
-  readonly late: Late<Rest>;
   readonly #options: Options;
   readonly #main: Link;
+  readonly #outbox: Outbox;
+  readonly #hearing: Hearing;
   readonly #extra = new Set<Link>();
   readonly #channels = new Map<string, Channel>();
   #ears: Ears | null = null;
@@ -69,7 +38,8 @@ export class Client {
   constructor(options: Options) {
     this.#options = options;
     this.#main = new Link(options, true);
-    this.late = new Late(async () => new (await import("./rest.js")).Rest(this.#main, this));
+    this.#outbox = new Outbox(this.#main);
+    this.#hearing = new Hearing(this);
     this.#main.start();
   }
 
@@ -89,21 +59,16 @@ export class Client {
   }
 
   /** @internal */
-  async ready(signal: AbortSignal): Promise<void> {
-    await this.#main.ready(signal);
-    // By now, so that it is there when the connection is not.
-    this.late.get().catch(ignore);
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#main.ready(signal);
   }
 
   /** Waits up to `closeTimeoutMs` for acknowledgements, then closes. What is not acknowledged fails with Closed. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { closeTimeoutMs } = this.#options;
-    const asked = [...this.#channels.values()].filter(({ late }) => late.isWanted && !late.here).map(({ late }) => late.get());
-    const load = async (signal: AbortSignal): Promise<void> => void (await unlessAborted(Promise.all(asked), signal));
-    if (asked.length) await within(closeTimeoutMs, undefined, load, ignore).catch(ignore);
-    await this.late.here?.close(closeTimeoutMs);
+    await this.#outbox.close(this.#options.closeTimeoutMs);
+    this.#hearing.close();
     const error = new Closed("the client was closed");
     for (const channel of this.#channels.values()) channel.presence.room.end(error);
     for (const link of this.#links()) {
@@ -123,10 +88,52 @@ export class Client {
     let channel = this.#channels.get(name);
     if (!channel) {
       checkName("a channel's name", name, CHANNEL_NAME_BYTES_MAX);
-      channel = new Channel(name, this.#main, this, this.late);
+      channel = new Channel(name, this.#main, this.#outbox, this, this.#hearing);
       this.#channels.set(name, channel);
     }
     return channel;
+  }
+
+  // --- the broker itself ----------------------------------------------------------------------------------------
+
+  /** The channels whose names begin with `prefix`, in the byte order of their names. */
+  async *channels({ prefix = "", signal }: { prefix?: string; signal?: AbortSignal } = {}): Rows<ChannelSummary> {
+    for await (const row of this.#rows("LIST", "channels", ({ channel }) => channel, { prefix }, signal)) yield summaryFrom(row);
+  }
+
+  /** What the broker is and does now. */
+  async status({ signal }: { signal?: AbortSignal } = {}): Promise<Status> {
+    return named(await this.#main.callAgain("STATUS", {}, signal));
+  }
+
+  /** Who is connected to the broker, in the order in which they came; this client, too. */
+  async *connections({ signal }: { signal?: AbortSignal } = {}): Rows<ConnectionInfo> {
+    for await (const row of this.#rows("CONNECTIONS", "connections", ({ id }) => id, {}, signal)) yield named(row);
+  }
+
+  /**
+   * Has the broker not believe tokens any more: those of `subject` issued until now, or the one with `tokenId`. Who came
+   * with one is cut off: returns how many connections were. It is on disk then.
+   */
+  async revoke({ subject, tokenId, signal }: RevokeOptions): Promise<number> {
+    return (await this.#main.callAgain("REVOKE", { subject, token_id: tokenId }, signal)).cut;
+  }
+
+  /** What the broker does not believe any more, in the byte order of subjects and token ids. */
+  async *revocations({ signal }: { signal?: AbortSignal } = {}): Rows<Revocation> {
+    const place = ({ subject, token_id }: any): string => subject ?? token_id;
+    for await (const row of this.#rows("REVOCATIONS", "revocations", place, {}, signal)) yield named(row);
+  }
+
+  /** What the broker lists in pages; `place` says of a row where the page after it begins. */
+  async *#rows(type: string, list: string, place: (row: any) => string | number, fields: object, signal?: AbortSignal): Rows<any> {
+    for (let after: string | number | null = null, more = true; more;) {
+      const result = await this.#main.callAgain(type, { ...fields, after, limit: PAGE_ROWS }, signal);
+      const rows: any[] = result[list];
+      yield* rows;
+      if (rows.length) after = place(rows.at(-1));
+      more = rows.length > 0 && result.more;
+    }
   }
 
   // --- seats for subscriptions ---------------------------------------------------------------------------------
@@ -172,5 +179,3 @@ export class Client {
     return [this.#main, ...this.#extra];
   }
 }
-
-lend(Client, ["status", "revoke"], ["channels", "connections", "revocations"]);

@@ -233,9 +233,10 @@ export class Hearing implements Ears {
   }
 }
 
-/** Who iterates a channel's ephemeral messages. */
+/** Ephemeral messages, one after the other. It begins with the first iteration, or by `open`. */
 export class Hearer extends Stream<EphemeralMessage> {
   readonly name: string;
+  /** @internal */
   readonly news = new Bell();
   readonly #hearing: Hearing;
   readonly #kept: number;
@@ -246,6 +247,7 @@ export class Hearer extends Stream<EphemeralMessage> {
   #hasJoined = false;
   readonly #stop: () => void;
 
+  /** @internal */
   constructor(name: string, hearing: Hearing, kept: number, signal?: AbortSignal) {
     super();
     this.name = name;
@@ -257,10 +259,12 @@ export class Hearer extends Stream<EphemeralMessage> {
     });
   }
 
+  /** How many were not iterated in time, and made room for newer ones here. */
   get dropped(): number {
     return this.#dropped;
   }
 
+  /** Returns once they come here. Throws UnknownChannel and Closed. */
   async open(): Promise<this> {
     this.#join();
     while (!this.#isClosed && !this.#hearing.isLive(this.name)) {
@@ -295,6 +299,7 @@ export class Hearer extends Stream<EphemeralMessage> {
     this.news.ring();
   }
 
+  /** @internal */
   put(message: EphemeralMessage): void {
     if (this.#queue.push(message) > this.#kept) {
       this.#queue.shift();
@@ -303,6 +308,7 @@ export class Hearer extends Stream<EphemeralMessage> {
     this.news.ring();
   }
 
+  /** @internal */
   fail(error: unknown): void {
     this.#failure ??= error;
     this.news.ring();

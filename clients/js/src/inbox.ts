@@ -8,7 +8,8 @@
 import type { Channel } from "./channel.js";
 import { Closed, Resync } from "./errors.js";
 import { parsePosition } from "./protocol/position.js";
-import type { ChannelRecord, Data, Message } from "./records.js";
+import type { Message } from "./message.js";
+import type { ChannelRecord, Data } from "./records.js";
 import {
   type Asked,
   type Kind,

@@ -2,7 +2,7 @@
 
 import { Fenced, LeaseHeld, OutlastError } from "./errors.js";
 import type { Fields } from "./link.js";
-import type { Fence, Way } from "./message.js";
+import type { Fence, Way } from "./writer.js";
 import { checkName, checkWhole, random64 } from "./options.js";
 import type { Frame } from "./protocol/frames.js";
 import type { Whole } from "./protocol/words.js";

@@ -61,19 +61,6 @@ export class ChannelRecord {
   }
 }
 
-/** One message for `publishMany`, where data alone does not say enough. */
-export class Message {
-  readonly data: Data;
-  readonly name: string | null;
-  readonly headers: Headers;
-
-  constructor(data: Data, { name = null, headers = {} }: { name?: string | null; headers?: Headers } = {}) {
-    this.data = data;
-    this.name = name;
-    this.headers = headers;
-  }
-}
-
 /** An offset as a number. Throws Violation beyond 2^53 - 1, where JavaScript could not tell two from each other. */
 export function safe(offset: Whole): number {
   if (typeof offset === "number") return offset;

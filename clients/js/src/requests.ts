@@ -3,9 +3,10 @@
  * A request's number is its offset. The first answer that names it counts: all who read the log see the same one first.
  */
 
+import { Message } from "./message.js";
 import { checkWhole } from "./options.js";
 import { WHOLE_MAX } from "./protocol/words.js";
-import { type ChannelRecord, type Data, Message } from "./records.js";
+import type { ChannelRecord, Data } from "./records.js";
 
 export const KINDS = ["prompt", "cancel", "steer", "approval"] as const;
 export type Kind = (typeof KINDS)[number];

@@ -1,6 +1,6 @@
 /** A channel's shared state: keys and values that every client reads and writes (PROTOCOL.md 4.6). */
 
-import type { Fence, Way } from "./message.js";
+import type { Fence, Way } from "./writer.js";
 import { checkName, checkWhole } from "./options.js";
 import type { Ack } from "./outbox.js";
 import type { Row } from "./protocol/batch-writer.js";
@@ -29,7 +29,7 @@ export interface WriteOptions {
 }
 
 /** `channel.state`. Writing is publishing: it returns when it is on disk, and is done once. The Ack's `offset` is the key's new version. */
-export class StateVerbs {
+export class SharedState {
   readonly #name: string;
   readonly #way: Way;
   readonly #subscribe: (signal?: AbortSignal) => Subscription;

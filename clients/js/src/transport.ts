@@ -105,3 +105,38 @@ export function lateDial(load: () => Promise<Dial>): Dial {
     };
   };
 }
+
+/** As `dial`, which begins at once: the first who dials is given what has come of that. `drop` ends it if nobody has. */
+export function dialAhead(dial: Dial, url: string): { dial: Dial; drop: () => void } {
+  let owner: TransportEvents | undefined;
+  const untold: ((owner: TransportEvents) => void)[] = [];
+  const tell = (what: (owner: TransportEvents) => void): void => void (owner ? what(owner) : untold.push(what));
+  let ahead: Transport | undefined;
+  const take = (): Transport | undefined => {
+    const transport = ahead;
+    ahead = undefined;
+    return transport;
+  };
+  try {
+    ahead = dial(url, {
+      opened: () => tell((owner) => owner.opened()),
+      received: (data) => tell((owner) => owner.received(data)),
+      closed: (reason) => tell((owner) => owner.closed(reason)),
+    });
+  } catch {
+    // Whoever dials is told the same.
+  }
+  return {
+    dial: (url, events) => {
+      const transport = take();
+      if (!transport) return dial(url, events);
+      // Nobody is told anything before the transport is in its hands.
+      queueMicrotask(() => {
+        owner = events;
+        for (const what of untold) what(events);
+      });
+      return transport;
+    },
+    drop: () => take()?.abort(),
+  };
+}

@@ -152,13 +152,12 @@ class Attachment(Stream):
     @property
     def through(self) -> Position:
         """The channel's last offset when the broker answered. History ends there, and what comes after it is live."""
-        if self._through is None:
-            raise RuntimeError("the attachment is not entered yet: use `async with channel.attach() as session`")
-        return self._through
+        return self._known()
 
     @property
     def state(self) -> StateSnapshot:
         """The shared state, as of `through` or of the last event, whichever is later."""
+        self._known()
         if self._snapshot is None:
             self._snapshot = StateSnapshot(dict(self._replica.entries), self._replica.position)
         return self._snapshot
@@ -170,12 +169,20 @@ class Attachment(Stream):
         On entering these are the ones that said nothing in the history that is asked for: show them. All others come
         as events, whole the first time.
         """
+        self._known()
         return self._assembly.messages
 
     @property
     def members(self) -> list[Member]:
         """Who is present or away, as of the last event; nobody without `presence`."""
+        self._known()
         return list(self._members.values())
+
+    def _known(self) -> Position:
+        """Before the broker has answered nothing is known, which is not the same as that there is nothing."""
+        if self._through is None:
+            raise RuntimeError("the attachment is not entered yet: use `async with channel.attach() as session`")
+        return self._through
 
     # --- life ---------------------------------------------------------------------------------------------
 

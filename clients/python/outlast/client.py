@@ -142,7 +142,10 @@ class Client:
             failed.retryable, failed.advice = False, cause.advice
             return failed
         reason = cause.message if isinstance(cause, OutlastError) else "no answer"
-        return ConnectFailed(f"no connection to {url} within {self._options.timeout:g} s: {reason}")
+        failed = ConnectFailed(f"no connection to {url} within {self._options.timeout:g} s: {reason}")
+        if isinstance(cause, ConnectFailed):
+            failed.advice = cause.advice
+        return failed
 
     async def close(self) -> None:
         """Waits up to `close_timeout` for acknowledgements, then closes. May be called twice.

@@ -21,6 +21,7 @@ from .backoff import Pace, delay_ms
 from .errors import Closed, ConnectionLost, OutlastError, UnknownChannel
 from .link import Answer, Life, Link
 from .records import Record, moment
+from .turns import settle
 
 AckMode: TypeAlias = Literal["auto", "manual"]
 
@@ -179,13 +180,7 @@ class Receipt:
 
     def _settle(self, error: OutlastError | None) -> None:
         waiting, self._waiting = self._waiting, []
-        for turn in waiting:
-            if turn.done():
-                continue
-            if error is None:
-                turn.set_result(None)
-            else:
-                turn.set_exception(error)
+        settle(waiting, error)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -34,6 +34,7 @@ from .options import LinkState, OnState, Options
 from .publisher import Bounds
 from .token import Refresher, fetch
 from .trust import tls_failed, unheard
+from .turns import settle
 from .wire import Wire
 
 DIAL_TIMEOUT_MS = 10_000
@@ -276,13 +277,7 @@ class Link:
 
     def _settle_ready(self, error: OutlastError | None) -> None:
         ready, self._ready = self._ready, []
-        for turn in ready:
-            if turn.done():
-                continue
-            if error is None:
-                turn.set_result(None)
-            else:
-                turn.set_exception(error)
+        settle(ready, error)
 
     def show(self, token: str) -> None:
         """A newer token; one that is refused is followed by the next one on another connection, if need be."""

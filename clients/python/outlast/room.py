@@ -20,6 +20,7 @@ from .backoff import Pace, delay_ms
 from .errors import ConnectionLost, OutlastError, UnknownChannel, Violation
 from .link import Answer, Life, Link
 from .members import Occupied, PresenceCounts, PresenceEvent, Vacated, View
+from .turns import settle
 
 # A watch that its user does not iterate keeps so many events; of more a snapshot is left.
 EVENTS_MAX = 10_000
@@ -76,13 +77,7 @@ class Entry:
     def _settle(self, version: int, error: OutlastError | None) -> None:
         over = [turn for wanted, turn in self._waiting if wanted <= version]
         self._waiting = [(wanted, turn) for wanted, turn in self._waiting if wanted > version]
-        for turn in over:
-            if turn.done():
-                continue
-            if error is None:
-                turn.set_result(None)
-            else:
-                turn.set_exception(error)
+        settle(over, error)
 
 
 class Lookout:

@@ -63,7 +63,7 @@ export function App() {
           </button>
           <button
             type="button"
-            class="quiet sign"
+            class="quiet sign keys-sign"
             onClick={() => (isHelpShown.value = true)}
             title="Keys (?)"
             aria-label="Keys"

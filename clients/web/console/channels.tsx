@@ -1,7 +1,7 @@
 /** All channels, by prefix, in any order. */
 
 import { useEffect, useRef } from "preact/hooks";
-import { directory, type Row, watchDirectory } from "./directory.js";
+import { directory, type Row, watchDirectory, watchSight } from "./directory.js";
 import { showBytes, showCount, showRate } from "./format.js";
 import { useKeys } from "./keyboard.js";
 import { channelLink, go, reshape, route } from "./route.js";
@@ -9,8 +9,6 @@ import { isOpen } from "./session.js";
 import { orderText, readOrder } from "./sorting.js";
 import { Ago, Failure } from "./stale.js";
 import { type Column, Table } from "./table.js";
-
-const EVERY_MS = 2_000;
 
 const COLUMNS: readonly Column<Row>[] = [
   {
@@ -81,7 +79,9 @@ function countText(count: number, more: boolean, isWhole: boolean): string {
 export function Channels() {
   const { prefix, sort } = route.value;
   const search = useRef<HTMLInputElement>(null);
-  useEffect(() => watchDirectory(prefix, EVERY_MS), [prefix]);
+  const inSight = useRef<readonly Row[]>([]);
+  useEffect(() => watchDirectory(prefix), [prefix]);
+  useEffect(() => watchSight(() => inSight.current), []);
   useKeys((key) => {
     if (key === "/") search.current!.select();
     else if (key === "Escape" && prefix) reshape({ prefix: "" });
@@ -121,6 +121,7 @@ export function Channels() {
         rows={rows}
         keyOf={({ name }) => name}
         order={order}
+        inSight={inSight}
         onOrder={(order) => reshape({ sort: orderText(order) })}
         onOpen={({ name }) => go(channelLink(name))}
       >

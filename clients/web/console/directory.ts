@@ -1,4 +1,4 @@
-/** The broker's channels as lists show them, looked at again and again. */
+/** The broker's channels as lists show them, looked at again and again: a long list as a whole more seldom than what is seen of it. */
 
 import { signal } from "@preact/signals";
 import type { ChannelSummary, Client } from "outlast";
@@ -8,6 +8,9 @@ import { Rates } from "./rates.js";
 // More than this nobody reads, and a browser should not hold: a longer prefix shows the rest.
 export const CHANNELS_MAX = 20_000;
 const SHOWN_MEANWHILE = 1_000;
+const EVERY_MS = 2_000;
+// A row of a list costs the broker about 20 us: so much rest makes that one or two hundredths of its time.
+const REST_MS_PER_ROW = 1.5;
 
 export interface Row extends ChannelSummary {
   /** Records a second; null: not known yet. */
@@ -28,7 +31,7 @@ export const directory = signal<Directory>({ prefix: "", rows: [], more: false, 
 const rates = new Rates();
 
 /** Looks at the channels that begin with `prefix`. Returns what ends it. */
-export function watchDirectory(prefix: string, everyMs: number): () => void {
+export function watchDirectory(prefix: string, everyMs = EVERY_MS): () => void {
   const { rows } = directory.peek();
   // What is known of them already is shown at once.
   directory.value = {
@@ -39,7 +42,7 @@ export function watchDirectory(prefix: string, everyMs: number): () => void {
     atMs: 0,
   };
   return poll(
-    everyMs,
+    () => Math.max(everyMs, restMs()),
     (client, signal) => list(client, prefix, signal),
     (said) => {
       if ("error" in said) directory.value = { ...directory.peek(), error: said.error };
@@ -48,11 +51,40 @@ export function watchDirectory(prefix: string, everyMs: number): () => void {
           value: { found, more },
           atMs,
         } = said;
-        rates.look(found, atMs);
+        rates.lookAtAll(found, atMs);
         directory.value = { prefix, rows: rowsOf(found), more, atMs, error: "" };
       }
     },
   );
+}
+
+/** Looks at those `inSight` when the whole list has to wait. Returns what ends it. */
+export function watchSight(inSight: () => readonly Row[]): () => void {
+  return poll(
+    () => EVERY_MS,
+    (client, signal) => {
+      const names = restMs() > EVERY_MS ? inSight().map(({ name }) => name) : [];
+      return Promise.all(names.map((name) => client.channel(name).info(signal).catch(missing)));
+    },
+    (said) => {
+      if ("error" in said) return;
+      const seen = said.value.filter((info) => info !== null);
+      if (!seen.length) return;
+      rates.lookAtSome(seen, said.atMs);
+      const fresh = new Map(rowsOf(seen).map((row) => [row.name, row]));
+      const { rows } = directory.peek();
+      directory.value = { ...directory.peek(), rows: rows.map((row) => fresh.get(row.name) ?? row) };
+    },
+  );
+}
+
+function restMs(): number {
+  return directory.peek().rows.length * REST_MS_PER_ROW;
+}
+
+/** The next look at the whole list says what has become of it. */
+function missing(): null {
+  return null;
 }
 
 function rowsOf(found: readonly ChannelSummary[]): Row[] {

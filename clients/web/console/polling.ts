@@ -16,9 +16,9 @@ const NOTHING = { value: null, atMs: 0, error: "" };
 // What takes long is done more seldom: the broker and this page have other things to do.
 const PATIENCE = 3;
 
-/** Calls `ask` now and every `everyMs`, one call after the other; more seldom when it takes long. Returns what ends it. */
+/** Calls `ask` now and every `everyMs()`, one call after the other; more seldom when it takes long. Returns what ends it. */
 export function poll<T>(
-  everyMs: number,
+  everyMs: () => number,
   ask: (client: Client, signal: AbortSignal) => Promise<T>,
   tell: (seen: { value: T; atMs: number } | { error: string }) => void,
 ): () => void {
@@ -37,7 +37,7 @@ export function poll<T>(
       }
     }
     if (ending.signal.aborted) return;
-    timer = window.setTimeout(again, Math.max(everyMs, (performance.now() - beganMs) * PATIENCE));
+    timer = window.setTimeout(again, Math.max(everyMs(), (performance.now() - beganMs) * PATIENCE));
   };
   const soon = () => {
     if (timer && !document.hidden) {
@@ -65,7 +65,7 @@ export function usePolled<T>(
   const seen = useMemo(() => signal<Seen<T>>(NOTHING), again);
   useEffect(
     () =>
-      poll(everyMs, ask, (said) => {
+      poll(() => everyMs, ask, (said) => {
         seen.value = "error" in said ? { ...seen.peek(), ...said } : { ...said, error: "" };
       }),
     again,

@@ -34,7 +34,7 @@ export function figure(status: Status | null, key: string): number {
 
 export function watchPulse(): () => void {
   return poll(
-    EVERY_MS,
+    () => EVERY_MS,
     (client: Client, signal) => client.status({ signal }),
     (said) => {
       if ("error" in said) {

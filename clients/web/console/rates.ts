@@ -7,27 +7,30 @@ interface Counted {
   readonly last: number;
 }
 
-/** Rates of channels: each look replaces the one before, so nothing is kept of channels that are gone. */
+/** Rates of channels, each between the last two looks at it. */
 export class Rates {
-  #seen = new Map<string, Counted>();
-  #rates = new Map<string, number>();
-  #atMs = 0;
+  #seen = new Map<string, Counted & { atMs: number; rate: number | null }>();
 
-  look(channels: readonly Counted[], nowMs: number): void {
-    const seconds = (nowMs - this.#atMs) / 1_000;
-    const rates = new Map<string, number>();
-    for (const { name, epoch, last } of channels) {
-      const before = this.#seen.get(name);
-      if (before?.epoch === epoch && seconds > 0) rates.set(name, Math.max(last - before.last, 0) / seconds);
-    }
-    this.#seen = new Map(channels.map((channel) => [channel.name, channel]));
-    this.#rates = rates;
-    this.#atMs = nowMs;
+  /** At all that there are: others are forgotten. */
+  lookAtAll(channels: readonly Counted[], nowMs: number): void {
+    const before = this.#seen;
+    this.#seen = new Map();
+    for (const channel of channels) this.#look(channel, before.get(channel.name), nowMs);
+  }
+
+  lookAtSome(channels: readonly Counted[], nowMs: number): void {
+    for (const channel of channels) this.#look(channel, this.#seen.get(channel.name), nowMs);
+  }
+
+  #look({ name, epoch, last }: Counted, before: { epoch: string; last: number; atMs: number } | undefined, nowMs: number): void {
+    const seconds = (nowMs - (before?.atMs ?? nowMs)) / 1_000;
+    const rate = before?.epoch === epoch && seconds > 0 ? Math.max(last - before.last, 0) / seconds : null;
+    this.#seen.set(name, { name, epoch, last, atMs: nowMs, rate });
   }
 
   /** Records a second; null: seen once only. */
   of(name: string): number | null {
-    return this.#rates.get(name) ?? null;
+    return this.#seen.get(name)?.rate ?? null;
   }
 }
 

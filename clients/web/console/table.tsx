@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { useKeys } from "./keyboard.js";
 import { type Cell, type Order, sorted, turned } from "./sorting.js";
-import { rowAfterKey, scrollToRow, visibleRows } from "./window.js";
+import { rowAfterKey, rowsMax, scrollToRow, visibleRows } from "./window.js";
 
 const ROW_HEIGHT = 34;
 
@@ -26,13 +26,16 @@ interface Given<Row> {
   readonly rows: readonly Row[];
   readonly keyOf: (row: Row) => string;
   readonly order: Order;
+  /** Is told which rows are on the page. */
+  readonly inSight?: { current: readonly Row[] };
   readonly onOrder: (order: Order) => void;
   readonly onOpen?: (row: Row) => void;
   readonly children: ComponentChildren;
 }
 
 /** `children` are shown where there is no row. */
-export function Table<Row>({ name, label, columns, rows, keyOf, order, onOrder, onOpen, children }: Given<Row>) {
+export function Table<Row>(given: Given<Row>) {
+  const { name, label, columns, rows, keyOf, order, inSight, onOrder, onOpen, children } = given;
   const body = useRef<HTMLDivElement>(null);
   const chosen = useSignal("");
   const [scrollTop, height] = useSight(body);
@@ -40,6 +43,10 @@ export function Table<Row>({ name, label, columns, rows, keyOf, order, onOrder, 
   const all = useMemo(() => sorted(rows, column.cell, order.down), [rows, column.id, order.down]);
   const at = useMemo(() => all.findIndex((row) => keyOf(row) === chosen.value), [all, chosen.value]);
   const [first, end] = visibleRows(scrollTop.value, height.value, ROW_HEIGHT, all.length);
+  const shown = all.slice(first, end);
+  // A row that leaves at one edge comes in again at the other: nothing is made while somebody scrolls.
+  const places = rowsMax(height.value, ROW_HEIGHT);
+  if (inSight) inSight.current = shown;
 
   useKeys((key) => {
     if (key === "Enter" && at >= 0 && onOpen) {
@@ -81,9 +88,9 @@ export function Table<Row>({ name, label, columns, rows, keyOf, order, onOrder, 
       <div class="body" ref={body}>
         {all.length ? (
           <div class="whole" style={{ height: `${all.length * ROW_HEIGHT}px` }}>
-            {all.slice(first, end).map((row, index) => (
+            {shown.map((row, index) => (
               <div
-                key={keyOf(row)}
+                key={(first + index) % places}
                 id={`${name}-${first + index}`}
                 role="row"
                 aria-rowindex={first + index + 2}

@@ -10,6 +10,11 @@ export function visibleRows(scrollTop: number, height: number, rowHeight: number
   return [Math.min(Math.max(first, 0), count), Math.min(Math.max(end, 0), count)];
 }
 
+/** How many rows there are at most on the page. */
+export function rowsMax(height: number, rowHeight: number): number {
+  return Math.ceil(height / rowHeight) + 1 + 2 * BEYOND;
+}
+
 /** Where to scroll to so that the row is to be seen as a whole; nowhere if it is already. */
 export function scrollToRow(row: number, scrollTop: number, height: number, rowHeight: number): number {
   const top = row * rowHeight;

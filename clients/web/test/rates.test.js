@@ -6,29 +6,38 @@ const channel = (name, last, epoch = "e") => ({ name, epoch, last });
 
 test("two looks say how fast a channel grows; one says nothing", () => {
   const rates = new Rates();
-  rates.look([channel("a", 10), channel("b", 5)], 1_000);
+  rates.lookAtAll([channel("a", 10), channel("b", 5)], 1_000);
   assert.equal(rates.of("a"), null);
-  rates.look([channel("a", 30), channel("b", 5), channel("c", 9)], 3_000);
+  rates.lookAtAll([channel("a", 30), channel("b", 5), channel("c", 9)], 3_000);
   assert.deepEqual(
     ["a", "b", "c"].map((name) => rates.of(name)),
     [10, 0, null],
   );
 });
 
+test("some are looked at more often, each since it was looked at last", () => {
+  const rates = new Rates();
+  rates.lookAtAll([channel("a", 0), channel("b", 0)], 0);
+  rates.lookAtSome([channel("a", 10)], 2_000);
+  assert.deepEqual([rates.of("a"), rates.of("b")], [5, null]);
+  rates.lookAtAll([channel("a", 40), channel("b", 40)], 4_000);
+  assert.deepEqual([rates.of("a"), rates.of("b")], [15, 10]);
+});
+
 test("a channel that was made anew is another one", () => {
   const rates = new Rates();
-  rates.look([channel("a", 100)], 0);
-  rates.look([channel("a", 2, "f")], 1_000);
+  rates.lookAtAll([channel("a", 100)], 0);
+  rates.lookAtAll([channel("a", 2, "f")], 1_000);
   assert.equal(rates.of("a"), null);
-  rates.look([channel("a", 4, "f")], 2_000);
+  rates.lookAtAll([channel("a", 4, "f")], 2_000);
   assert.equal(rates.of("a"), 2);
 });
 
 test("what is not listed any more is forgotten", () => {
   const rates = new Rates();
-  rates.look([channel("a", 1)], 0);
-  rates.look([], 1_000);
-  rates.look([channel("a", 9)], 2_000);
+  rates.lookAtAll([channel("a", 1)], 0);
+  rates.lookAtAll([], 1_000);
+  rates.lookAtAll([channel("a", 9)], 2_000);
   assert.equal(rates.of("a"), null);
 });
 

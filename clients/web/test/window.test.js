@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { rowAfterKey, scrollToRow, visibleRows } from "../console/window.ts";
+import { rowAfterKey, rowsMax, scrollToRow, visibleRows } from "../console/window.ts";
 
 test("only the rows in sight are drawn, and a few beyond", () => {
   assert.deepEqual(visibleRows(0, 340, 34, 10_000), [0, 18]);
   assert.deepEqual(visibleRows(3_400, 340, 34, 10_000), [92, 118]);
   assert.deepEqual(visibleRows(34 * 10_000 - 340, 340, 34, 10_000), [9_982, 10_000]);
+});
+
+test("wherever a list is scrolled to, no more rows are drawn than there are places", () => {
+  for (let top = 0; top < 1_000; top++) {
+    const [first, end] = visibleRows(3_000 + top, 345, 34, 10_000);
+    assert.ok(end - first <= rowsMax(345, 34));
+  }
 });
 
 test("a list that became shorter than where it was scrolled to has nothing in sight, and nothing breaks", () => {

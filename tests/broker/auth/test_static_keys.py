@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from outlast_broker.auth.static_keys import hash_of, make_secret, read_static_keys, token_of
 
-SECRET = make_secret()
+SECRET = "nBpMrBdjL6J61-5qs8eHFzoBA0yOEzEXcZjCNwGMOJc"
 ROW = f"""
 [[key]]
 id = "agent-7"

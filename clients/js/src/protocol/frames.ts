@@ -108,18 +108,9 @@ function specFrom([number, type, from = "client", bytesMax = 65_536, body = "u32
   };
 }
 
-const BY_NUMBER = new Map<number, Spec>();
-const BY_TYPE = new Map<string, Spec>();
-
-/** From now on these frames are known. */
-export function learn(rows: readonly Row[]): void {
-  for (const spec of rows.map(specFrom)) {
-    BY_NUMBER.set(spec.number, spec);
-    BY_TYPE.set(spec.type, spec);
-  }
-}
-
-learn(TABLE);
+const SPECS = TABLE.map(specFrom);
+const BY_NUMBER = new Map(SPECS.map((spec) => [spec.number, spec]));
+const BY_TYPE = new Map(SPECS.map((spec) => [spec.type, spec]));
 
 export const specOf = (type: string): Spec => BY_TYPE.get(type)!;
 export const specNumbered = (number: number): Spec | undefined => BY_NUMBER.get(number);
