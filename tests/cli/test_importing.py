@@ -95,6 +95,23 @@ def test_state_that_retention_took_is_made_up_for(url: str) -> None:
     assert lines_of("import:made-up", url=url)[-1]["state"] == lines_of("import:trimmed", url=url)[-1]["state"]
 
 
+def test_a_time_to_live_goes_on_where_it_was(url: str) -> None:
+    async def publish() -> None:
+        async with outlast.connect(url) as client:
+            await client.channel("import:mortal").publish("soon over", ttl=3_600)
+
+    asyncio.run(publish())
+    text = shell.run("export", "import:mortal", url=url).out
+    record, end = map(json.loads, text.splitlines())
+    assert record["ttl_ms"] == 3_600_000
+    earlier = [{**record, "time_ms": record["time_ms"] - age_ms} for age_ms in (3_000_000, 3_600_000)]
+    lines = "\n".join(map(json.dumps, [*earlier, end]))
+    done = shell.run("import", "--into", "import:left", url=url, stdin=lines.encode())
+    assert done.code == 0 and "imported 1 records" in done.err and "1 skipped that are over" in done.err, done.err
+    [left, _] = lines_of("import:left", url=url)
+    assert 0 < left["ttl_ms"] <= 600_000
+
+
 def test_stamps_say_where_records_come_from(url: str) -> None:
     end = json.dumps({"channel": "c", "state": {}})
     text = "\n".join([line(offset=7, time_ms=1_234, client_id="agent", headers={"k": "v"}), end])

@@ -38,7 +38,9 @@ def test_records_know_their_place_and_time() -> None:
     record = from_store([StoredRecord(7, 1_700_000_000_123, "writer", "token", HEADERS, 0, b"")], EPOCH)[0]
     assert str(record.position) == "00c0ffee00c0ffee:7"
     assert record.time == datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=UTC)
-    assert (record.name, record.client_id, record.headers) == ("token", "writer", HEADERS)
+    assert (record.name, record.client_id, record.headers, record.ttl_ms) == ("token", "writer", HEADERS, 0)
+    mortal = from_store([StoredRecord(7, 0, "writer", None, HEADERS, 0, b"", ttl_ms=5)], EPOCH)[0]
+    assert mortal.ttl_ms == 5
 
 
 def test_headers_that_records_share_cannot_be_changed() -> None:

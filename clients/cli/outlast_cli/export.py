@@ -70,6 +70,8 @@ def _fields(record: Record) -> dict[str, Any]:
         "headers": dict(record.headers),
         **_encoded(record.data),
     }
+    if record.ttl_ms:
+        fields["ttl_ms"] = record.ttl_ms
     if record.operation is not None:
         fields["operation"] = operation_fields(record.operation)
     return fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,13 +34,13 @@ def import_channels(file: Path, into: str | None, stamp: bool, url: str, connect
     """Publish the records in FILE, or standard input, to channels of their names that are empty or do not exist.
 
     Data, names, headers and order are kept, and at the end the state. The broker gives new offsets and times, and the
-    client is this one: with --stamp headers say what they were. Messages are closed as they were; those that were
-    open or interrupted as `error`.
+    client is this one: with --stamp headers say what they were. What has a time to live keeps what is left of
+    it. Messages are closed as they were; those that were open or interrupted as `error`.
     """
     source = click.open_file(str(file), "rb")
 
     async def job(client: Client) -> int:
-        run = ImportRun(client, into, stamp)
+        run = ImportRun(client, into, stamp, time.time_ns() // 1_000_000)
         async for number, fields in _lines(source):
             await run.take(number, fields)
         return run.end()
@@ -69,10 +70,11 @@ def _parsed(number: int, line: bytes) -> dict[str, Any]:
 class ImportRun:
     """Takes the lines in order; what goes by itself waits for a batch, and everything else comes behind it."""
 
-    def __init__(self, client: Client, into: str | None, stamp: bool) -> None:
+    def __init__(self, client: Client, into: str | None, stamp: bool, now_ms: int) -> None:
         self._client = client
         self._into = into
         self._stamp = stamp
+        self._now_ms = now_ms
         self._name: str | None = None
         self._channel: Channel
         self._batch: list[Message] = []
@@ -91,7 +93,7 @@ class ImportRun:
             raise Failure(f"line {number} is not what `outlast export` writes: {error!r}") from None
 
     def end(self) -> int:
-        skipped = f", {self.skipped:,} skipped that only changed what is not there" if self.skipped else ""
+        skipped = f", {self.skipped:,} skipped that are over or only changed what is not there" if self.skipped else ""
         say(f"imported {self.records:,} records into {self.channels:,} channels{skipped}")
         if self._name is not None:
             raise Failure(f"the file ends in the middle of channel {self._name!r}: what was there is imported")
@@ -113,12 +115,13 @@ class ImportRun:
     async def _record(self, fields: dict[str, Any], size: int) -> None:
         operation = fields.get("operation") or {}
         op = operation.get("op")
-        if op in _SKIPPED_OPS or operation.get("state") == "removed":
+        ttl = _ttl_left(fields, self._now_ms)
+        if op in _SKIPPED_OPS or operation.get("state") == "removed" or ttl == 0:
             self.skipped += 1
             return
         self.records += 1
         if op in (None, "append", "replace"):
-            self._batch.append(Message(_decoded(fields), fields["name"], self._headers(fields)))
+            self._batch.append(Message(_decoded(fields), fields["name"], self._headers(fields), ttl))
             self._batch_bytes += size
             if len(self._batch) >= BATCH_RECORDS or self._batch_bytes >= BATCH_BYTES:
                 await self._flush()
@@ -178,6 +181,12 @@ class ImportRun:
         for change in changed:
             await self._channel.state.update([change])
         self._name = None
+
+
+def _ttl_left(fields: dict[str, Any], now_ms: int) -> float | None:
+    """In seconds; None: for ever."""
+    ttl_ms: int = fields.get("ttl_ms", 0)
+    return max(fields["time_ms"] + ttl_ms - now_ms, 0) / 1_000 if ttl_ms else None
 
 
 def _decoded(fields: dict[str, Any]) -> Data:

@@ -28,7 +28,7 @@ def as_json(record: Record) -> bytes:
 
 
 def record_fields(record: Record) -> dict[str, Any]:
-    """offset, position, time, name, client_id, data; headers and operation if there are any."""
+    """offset, position, time, name, client_id, data; headers, ttl_ms and operation if there are any."""
     fields: dict[str, Any] = {
         "offset": record.offset,
         "position": str(record.position),
@@ -39,6 +39,8 @@ def record_fields(record: Record) -> dict[str, Any]:
     }
     if record.headers:
         fields["headers"] = dict(record.headers)
+    if record.ttl_ms:
+        fields["ttl_ms"] = record.ttl_ms
     if record.operation is not None:
         fields["operation"] = operation_fields(record.operation)
     return fields

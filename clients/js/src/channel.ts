@@ -111,7 +111,7 @@ export class Channel {
     if (typeof messages === "string" || messages instanceof Uint8Array)
       throw new TypeError("publishMany takes several messages: put one into a list");
     const rows = Array.from(messages, (each) =>
-      each instanceof Message ? rowFrom(each.data, each.name, each.headers) : rowFrom(each),
+      each instanceof Message ? rowFrom(each.data, each.name, each.headers, null, each.ttlMs) : rowFrom(each),
     );
     if (!rows.length) throw new TypeError("publishMany needs at least one message");
     return this.#publish(rows, true, options);

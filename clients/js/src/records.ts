@@ -30,6 +30,8 @@ export class ChannelRecord {
   readonly epoch: string;
   /** What it does beyond being there: grow a message, or change the state (PROTOCOL.md 4.5, 4.6). */
   readonly operation: Operation | null;
+  /** So long after `timeMs` nobody is given it any more; 0: it has no time to live. */
+  readonly ttlMs: number;
   readonly #acknowledger: Acknowledger | null;
 
   /** @internal */
@@ -42,6 +44,7 @@ export class ChannelRecord {
     this.timeMs = Number(stored.timeMs);
     this.epoch = epoch;
     this.operation = stored.operation;
+    this.ttlMs = stored.ttlMs;
     this.#acknowledger = acknowledger;
   }
 

@@ -148,7 +148,9 @@ describe("publishing", () => {
     await channel.publish("stays");
     await until(async () => (await all(channel.history())).length === 1);
     const [record] = await all(channel.history());
-    assert.deepEqual([record.offset, record.data], [2, "stays"]);
+    assert.deepEqual([record.offset, record.data, record.ttlMs], [2, "stays", 0]);
+    await channel.publishMany([new outlast.Message("stays a while", { ttlMs: 60_000 })]);
+    assert.equal((await all(channel.history())).at(-1).ttlMs, 60_000);
   });
 });
 

@@ -20,7 +20,8 @@ class Record(NamedTuple):
 
     Data that was published as JSON and is none arrives as its bytes. `time_ms` is Unix time in ms at
     which the broker accepted the record, `client_id` says who published it. `operation` says what the record
-    does beyond being there: grow a message, or change the state (PROTOCOL.md 4.5, 4.6).
+    does beyond being there: grow a message, or change the state (PROTOCOL.md 4.5, 4.6). `ttl_ms` after `time_ms` nobody
+    is given it any more; 0: it has no time to live.
     """
 
     offset: int
@@ -31,6 +32,7 @@ class Record(NamedTuple):
     time_ms: int
     epoch: int
     operation: Operation | None = None
+    ttl_ms: int = 0
 
     @property
     def position(self) -> Position:
@@ -183,8 +185,9 @@ def from_store(stored: Iterable[StoredRecord], epoch: int) -> list[Record]:
             time_ms,
             epoch,
             operation,
+            ttl_ms,
         )
-        for offset, time_ms, client_id, name, headers, encoding, data, operation, _ in stored
+        for offset, time_ms, client_id, name, headers, encoding, data, operation, ttl_ms in stored
     ]
 
 
