@@ -43,9 +43,11 @@ def _revocation(frame: f.Revoke, settings: AuthSettings, now_ms: int) -> Revocat
 def revocations(connection: ClientConnection, frame: f.Revocations) -> None:
     if not 1 <= frame.limit <= ROWS_MAX:
         raise ProtocolError(ErrorCode.BAD_BODY, f"limit is {frame.limit}, allowed are 1 to {ROWS_MAX}")
-    found = connection.engine.authority.revoked(frame.after or "", frame.limit + 1)
-    rows = [_row(each) for each in found[: frame.limit]]
-    answer = {"revocations": rows, "more": len(found) > frame.limit}
+    found = connection.engine.authority.revoked(frame.after or "", frame.limit + 2)
+    # The next page begins behind a name, which a subject and a token's id may share.
+    both = len(found) > frame.limit and found[frame.limit].name == found[frame.limit - 1].name
+    end = frame.limit + both
+    answer = {"revocations": [_row(each) for each in found[:end]], "more": len(found) > end}
     connection.after_commit(frame.request, lambda: connection.reply(frame.request, answer))
 
 

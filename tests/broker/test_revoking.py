@@ -39,6 +39,22 @@ def test_what_is_revoked_is_listed_in_pages(stage: Stage, time: Time) -> None:
     assert [row["subject"] for row in rest["revocations"]] == ["bob"] and not rest["more"]
 
 
+def test_a_subject_and_a_token_of_one_name_are_of_one_page(stage: Stage) -> None:
+    """The next page begins behind the name, and would be without the other."""
+    operator = stage.client()
+    for subject, token_id in (("a", None), ("b", None), (None, "b"), ("c", None)):
+        operator.result(Revoke(operator.request(), subject, token_id))
+    page = operator.result(Revocations(operator.request(), limit=2))
+    assert [list(row.items())[0] for row in page["revocations"]] == [
+        ("subject", "a"),
+        ("subject", "b"),
+        ("token_id", "b"),
+    ]
+    assert page["more"] is True
+    last = operator.result(Revocations(operator.request(), after="b", limit=1))
+    assert [row["subject"] for row in last["revocations"]] == ["c"] and last["more"] is False
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -254,7 +254,10 @@ export class Link {
     const { pace } = this.options;
     this.failure = wire.failure!;
     // Asking again cannot help now; but an operator may, so only the first connect gives up.
-    if (!this.failure.retryable && !this.wasOpen) this.#settleReady(this.failure);
+    if (!this.failure.retryable && !this.wasOpen) {
+      this.#settleReady(this.failure);
+      if (this.#isMain) return; // `connect` says so and closes; other links are those of a client that has been open
+    }
     const attempt = attemptAfter(this.#attempt, wire.livedMs, pace);
     this.#attempt = attempt + 1;
     const waitMs = delayMs(attempt, pace, Math.random(), this.#notBeforeMs - performance.now());

@@ -75,11 +75,13 @@ describe("greeting", () => {
 
   test("a refusal that no second try can change ends connecting at once", async () => {
     const script = new Script();
+    const states = [];
     script.answers.HELLO = () => ({ type: "ERROR", request: 0, code: 6, message: "speak version 2", detail: {} });
     await assert.rejects(
-      script.connect(),
+      script.connect({ onState: (state) => states.push(state) }),
       (error) => error instanceof outlast.ConnectFailed && !error.retryable && /version 2/.test(error.message),
     );
+    assert.deepEqual(states, ["connecting", "closed"], "it does not wait to try again");
   });
 
   test("something else that answers is no broker", async () => {
