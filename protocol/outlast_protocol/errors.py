@@ -108,7 +108,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.VERSION_MISMATCH: ErrorTraits(False, False, "read the value at `version`, decide again"),
     ErrorCode.NOT_A_NUMBER: ErrorTraits(False, False, "set the key to a whole number within 2^53 first"),
     ErrorCode.LEASE_HELD: ErrorTraits(True, False, "wait `retry_after_ms`, or take it over"),
-    ErrorCode.FORBIDDEN: ErrorTraits(False, False, "use a token that grants `verb` on this channel"),
+    ErrorCode.FORBIDDEN: ErrorTraits(False, False, "come with a token that grants it"),
     ErrorCode.RATE_LIMITED: ErrorTraits(True, False, "wait `retry_after_ms`, then ask again, less often"),
     ErrorCode.OVERLOADED: ErrorTraits(True, True, "reconnect after `retry_after_ms`"),
     ErrorCode.READ_ONLY: ErrorTraits(True, False, "free disk space or trim channels; publishing resumes by itself"),

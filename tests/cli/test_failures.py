@@ -26,6 +26,12 @@ def test_advice_is_for_a_person_at_a_shell() -> None:
     assert explain(outlast.TooLarge("2 MB")).startswith("too_large: 2 MB: split the data")
 
 
+def test_a_failed_handshake_keeps_the_advice_about_tls() -> None:
+    error = outlast.ConnectFailed("no TLS with what answers there")
+    error.advice = "connect to outlast:// instead"
+    assert explain(error).endswith(": connect to outlast:// instead")
+
+
 def test_a_refused_client_gets_the_brokers_advice() -> None:
     error = outlast.ConnectFailed("refuses this client")
     error.retryable, error.advice = False, "upgrade the older of client and broker"

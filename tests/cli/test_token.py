@@ -68,6 +68,8 @@ def test_a_verb_takes_a_token_from_a_file_the_environment_or_a_flag(credentials:
         url = f"outlast+unix://{broker.path}"
         without = shell.run("pub", "session:1", "x", url=url)
         assert without.code == Exit.REFUSED and "--token-file" in without.err
+        nowhere = shell.run("pub", "session:1", "x", "--token-file", str(tmp_path / "gone"), url=url)
+        assert nowhere.code == Exit.USAGE and "gone" in nowhere.err
         assert without.err.count("\n") == 1, "why, and nothing of a broker that is not there"
         assert shell.run("pub", "session:1", "x", "--token-file", str(file), url=url).code == Exit.OK
         assert shell.run("pub", "session:1", "x", url=url, OUTLAST_TOKEN_FILE=str(file)).code == Exit.OK

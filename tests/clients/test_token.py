@@ -69,7 +69,7 @@ def test_what_is_no_source_of_tokens() -> None:
 
 def test_what_keeps_a_token_from_coming_is_said() -> None:
     async def run() -> None:
-        with pytest.raises(outlast.ConnectFailed, match="no token: RuntimeError: no network"):
+        with pytest.raises(outlast.ConnectFailed, match="no token: RuntimeError: no network .mend the function"):
             await fetch(Issuer(broken=1))
 
         async def refuse() -> str:

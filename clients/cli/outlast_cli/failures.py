@@ -33,6 +33,6 @@ def failure_from(error: outlast.OutlastError) -> Failure:
 def explain(error: outlast.OutlastError) -> str:
     """What happened, and what to do about it."""
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), error.advice)
-    if isinstance(error, outlast.ConnectFailed) and not error.retryable:
+    if isinstance(error, outlast.ConnectFailed) and error.advice != outlast.ConnectFailed.advice:
         advice = error.advice
     return f"{error.code}: {error.message}: {advice}"

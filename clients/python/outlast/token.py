@@ -53,10 +53,16 @@ async def fetch(source: TokenSource) -> str | None:
     except OutlastError:
         raise
     except Exception as error:
-        raise ConnectFailed(f"no token: {type(error).__name__}: {error}") from error
+        raise _no_token(f"{type(error).__name__}: {error}") from error
     if not isinstance(token, str):
-        raise ConnectFailed(f"no token: the function returned {type(token).__name__}, expected text")
+        raise _no_token(f"the function returned {type(token).__name__}, expected text")
     return token
+
+
+def _no_token(why: str) -> ConnectFailed:
+    failed = ConnectFailed(f"no token: {why}")
+    failed.advice = "mend the function or the file that gives the token"
+    return failed
 
 
 class Bearer(Protocol):
