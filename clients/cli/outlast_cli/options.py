@@ -86,7 +86,8 @@ def broker_options(verb: Verb) -> Verb:
              "OUTLAST_TOKEN.",
     )  # fmt: skip
     token_file = click.option(
-        "--token-file", expose_value=False, callback=_keep_token, type=click.Path(exists=True, path_type=Path, dir_okay=False),
+        "--token-file", expose_value=False, callback=_keep_token,
+        type=click.Path(exists=True, path_type=Path, dir_okay=False),
         help="File with the token, read anew for each connection; also OUTLAST_TOKEN_FILE.",
     )  # fmt: skip
     return url(timeout(token(token_file(verb))))
