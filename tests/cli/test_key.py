@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,15 @@ from . import shell
 
 def call(*arguments: str) -> shell.Finished:
     return shell.call("key", *arguments, url="")
+
+
+def test_a_broker_can_read_a_file_of_hashes_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert call("add", str(tmp_path / "keys.toml"), "ops", "--grant", "*=all").code == Exit.OK
+    finally:
+        os.umask(before)
+    assert (tmp_path / "keys.toml").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_static_key_is_shown_once_and_kept_as_a_hash(tmp_path: Path) -> None:

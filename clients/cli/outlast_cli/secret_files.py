@@ -30,6 +30,7 @@ def write_text(path: Path, text: str, secret: bool) -> None:
         mode &= 0o770
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask is
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
