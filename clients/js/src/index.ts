@@ -1,5 +1,7 @@
 /** Outlast's client: publish, leave, come back, get exactly the rest. README.md and docs/javascript.md explain it. */
 
+/// <reference lib="esnext.disposable" preserve="true" />
+
 export type { AnswerOptions } from "./answers.js";
 export type { Attachment, AttachOptions, MessageChanged, SessionEvent } from "./attachment.js";
 export type { Channel, Cursor, PublishManyOptions, PublishOptions, RequestOptions } from "./channel.js";

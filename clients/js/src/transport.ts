@@ -70,7 +70,7 @@ export function webSocketDial(make: new (url: string) => SocketLike): Dial {
       events.received(typeof data === "string" ? new Uint8Array(0) : new Uint8Array(data));
     socket.onclose = ({ code, reason }) => events.closed(reason || `the WebSocket was closed with code ${code}`);
     // Not every WebSocket tells its end after a failed beginning.
-    socket.onerror = () => events.closed("the WebSocket failed");
+    socket.onerror = () => events.closed("the WebSocket failed: no broker is there, or it does not let in pages from here");
     return {
       send: (data) => socket.send(data),
       close: () => socket.close(),

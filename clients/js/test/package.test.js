@@ -140,7 +140,7 @@ describe("the package", () => {
     writeFileSync(join(folder, "program.ts"), program);
     const options = {
       target: "es2022",
-      lib: ["es2022", "esnext.disposable", "dom"],
+      lib: ["es2022", "dom"],
       module: "nodenext",
       strict: true,
       noEmit: true,
