@@ -6,7 +6,7 @@
 import type { Channel } from "./channel.js";
 import { NotAnswered, Resync } from "./errors.js";
 import { parsePosition, positionText } from "./protocol/position.js";
-import type { Message } from "./message.js";
+import { type Message, partsOf } from "./message.js";
 import type { Data } from "./records.js";
 import { type Asked, Ledger, makeAcceptance, makeRefusal, type Outcome, readRequest } from "./requests.js";
 import { within } from "./waiting.js";
@@ -21,7 +21,7 @@ export interface AnswerOptions {
 export async function ask(channel: Channel, request: Message, { timeoutMs, signal }: AnswerOptions): Promise<Outcome> {
   let number = 0;
   const asking = async (patience: AbortSignal): Promise<Outcome> => {
-    const ack = await channel.publish(request.data, { ...request, signal: patience });
+    const ack = await channel.publish(request.data, { ...partsOf(request), signal: patience });
     number = ack.offset;
     return answerTo(channel, number, ack.epoch, patience);
   };
@@ -79,7 +79,7 @@ async function askedAt(channel: Channel, request: number): Promise<Asked> {
 
 /** The answer that counts, which may have been there before this one. */
 async function answer(channel: Channel, { id, epoch }: Asked, message: Message): Promise<Outcome> {
-  const ack = await channel.publish(message.data, message);
+  const ack = await channel.publish(message.data, partsOf(message));
   const ledger = new Ledger((other) => other.id === id);
   const before = ack.offset ? { before: ack.offset + 1 } : {};
   for await (const record of channel.history({ after: positionText(epoch, id - 1), ...before, raw: true })) {

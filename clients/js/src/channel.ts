@@ -10,9 +10,10 @@ import type { Content, GrowingMessage } from "./growing.js";
 import { type HistoryOptions, readHistory } from "./history.js";
 import { Inbox, type InboxOptions } from "./inbox.js";
 import { Lease, leaseFrom, type LeaseInfo, type LeaseOptions } from "./lease.js";
+import { ATTACH, CLAIM, HISTORY, LEASE, MESSAGE, PUBLISH, PUBLISH_MANY, RETENTION, SUBSCRIBE } from "./known.js";
 import type { Link } from "./link.js";
 import { Message } from "./message.js";
-import { checkName, checkWhole, CURSOR_NAME_BYTES_MAX } from "./options.js";
+import { checkName, checkOptions, checkWhole, CURSOR_NAME_BYTES_MAX } from "./options.js";
 import { type Ack, Lane, type Outbox } from "./outbox.js";
 import { Presence } from "./presence.js";
 import { Reading } from "./reading.js";
@@ -102,7 +103,8 @@ export class Channel {
    * Returns when the message is on disk, over as many connections as that takes. What is published while an
    * acknowledgement is outstanding goes together in one batch. Throws TooLarge, and BufferFull if the client was made so.
    */
-  async publish(data: Data, { name, headers, ttlMs = 0, ...options }: PublishOptions = {}): Promise<Ack> {
+  async publish(data: Data, given: PublishOptions = {}): Promise<Ack> {
+    const { name, headers, ttlMs = 0, ...options } = checkOptions("publish", given, PUBLISH);
     return this.#publish([rowFrom(data, name, headers, null, checkWhole("ttlMs", ttlMs, 0))], false, options);
   }
 
@@ -114,7 +116,7 @@ export class Channel {
       each instanceof Message ? rowFrom(each.data, each.name, each.headers, null, each.ttlMs) : rowFrom(each),
     );
     if (!rows.length) throw new TypeError("publishMany needs at least one message");
-    return this.#publish(rows, true, options);
+    return this.#publish(rows, true, checkOptions("publishMany", options, PUBLISH_MANY));
   }
 
   #publish(
@@ -132,7 +134,7 @@ export class Channel {
 
   /** A message that grows while it is written; it is opened with its first use. */
   message(options: MessageOptions = {}): MessageWriter {
-    return opening(this.#way, options);
+    return opening(this.#way, checkOptions("message", options, MESSAGE));
   }
 
   /** Goes on writing a message that is open, or was interrupted. Its `content` is what it holds already. */
@@ -173,7 +175,7 @@ export class Channel {
    * cursor of that name has acknowledged; the start counts only if there is none yet, and is "earliest" by default.
    */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    const { reading, windowBytes } = readingFor(options);
+    const { reading, windowBytes } = readingFor(checkOptions("subscribe", options, SUBSCRIBE));
     return new Subscription(new Feed(this.name, reading, windowBytes, this.#seats, options.cursor), options);
   }
 
@@ -182,7 +184,7 @@ export class Channel {
    * growing message as one record, unless `raw`.
    */
   async attach(options: AttachOptions = {}): Promise<Attachment> {
-    const { presence = true, signal } = options;
+    const { presence = true, signal } = checkOptions("attach", options, ATTACH);
     const { reading, windowBytes } = readingFor(options);
     const room = presence ? this.presence.room : null;
     const feed = new AttachFeed(this.name, reading, windowBytes, this.#seats, room, options);
@@ -192,7 +194,7 @@ export class Channel {
 
   /** What the channel holds now, fetched in pages while it is iterated; each growing message once, unless `raw`. */
   history(options: HistoryOptions = {}): AsyncGenerator<ChannelRecord, void, undefined> {
-    return readHistory(this.#way.link, this.name, options);
+    return readHistory(this.#way.link, this.name, checkOptions("history", options, HISTORY));
   }
 
   // --- what is not stored --------------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ export class Channel {
    * the messages that it left open are closed as interrupted, and whoever writes under it gets Fenced. Throws LeaseHeld.
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
-    return new Lease(this.name, this.#way, name, options).acquire(options);
+    return new Lease(this.name, this.#way, name, checkOptions("lease", options, LEASE)).acquire(options);
   }
 
   /** The leases that are held, in the byte order of their names. Throws UnknownChannel. */
@@ -313,7 +315,7 @@ export class Channel {
    * `claim.result` what it was settled with. It is extended by itself until it is settled or abandoned. Throws ClaimHeld.
    */
   async claim(key: string, options: ClaimOptions = {}): Promise<Claim> {
-    return new Claim(this.name, this.#way.link, key, options).begin(options);
+    return new Claim(this.name, this.#way.link, key, checkOptions("claim", options, CLAIM)).begin(options);
   }
 
   /**
@@ -347,8 +349,9 @@ export class Channel {
   }
 
   /** Changes what the channel keeps and returns what is now in force; a key that is left out stays as it is. */
-  async configure({ retention }: { retention: Retention }, signal?: AbortSignal): Promise<Retention> {
-    const { ageMs, idleTtlMs, ...same } = retention;
+  async configure(given: { retention: Retention }, signal?: AbortSignal): Promise<Retention> {
+    const { retention } = checkOptions("configure", given, { retention: 1 });
+    const { ageMs, idleTtlMs, ...same } = checkOptions("retention", retention, RETENTION);
     const keys = Object.entries({ age_ms: ageMs, idle_ttl_ms: idleTtlMs, ...same }).filter(
       ([, value]) => value !== undefined,
     );

@@ -8,7 +8,7 @@
 import type { Channel } from "./channel.js";
 import { Closed, Resync } from "./errors.js";
 import { parsePosition } from "./protocol/position.js";
-import type { Message } from "./message.js";
+import { type Message, partsOf } from "./message.js";
 import type { ChannelRecord, Data } from "./records.js";
 import {
   type Asked,
@@ -239,7 +239,7 @@ export class Inbox extends Stream<Request> {
   async answer(request: Request, answer: Message): Promise<boolean> {
     if (request.isOver) return false;
     if (this.#failure) throw this.#failure;
-    const { offset } = await this.#channel.publish(answer.data, answer);
+    const { offset } = await this.#channel.publish(answer.data, partsOf(answer));
     while (!request.isOver) await request.over.wait();
     if (!request.settled && this.#failure) throw this.#failure;
     return request.settled !== null && (offset === 0 || offset === request.settled.offset);
@@ -320,7 +320,7 @@ export class Inbox extends Stream<Request> {
   #answerLater(request: Request, answer: Message): void {
     if (request.isTaken) return;
     request.isTaken = true;
-    this.#channel.publish(answer.data, answer).catch((error) => this.#fail(error));
+    this.#channel.publish(answer.data, partsOf(answer)).catch((error) => this.#fail(error));
   }
 
   /** Requests of another life, or past retention, are nobody's to answer. */

@@ -22,7 +22,7 @@ export type { HistoryOptions } from "./history.js";
 export type { Cancellation, Inbox, InboxOptions, Request } from "./inbox.js";
 export type { Lease, LeaseInfo, LeaseOptions } from "./lease.js";
 export type { Member, PresenceEvent } from "./members.js";
-export { Message } from "./message.js";
+export { Message, type MessageParts } from "./message.js";
 export type { ConnectOptions, LinkState, Page } from "./options.js";
 export type { Ack } from "./outbox.js";
 export type { Membership } from "./membership.js";

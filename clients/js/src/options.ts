@@ -74,7 +74,24 @@ export interface Options {
 const U64_MAX = 2n ** 64n - 1n;
 export const CURSOR_NAME_BYTES_MAX = 128;
 
+/** The names of a verb's options. */
+export type Known<T> = { readonly [name in keyof Required<T>]: 1 };
+
+const CONNECT: Known<ConnectOptions> = {
+  clientId: 1, timeoutMs: 1, closeTimeoutMs: 1, bufferBytes: 1, whenFull: 1, onState: 1, producer: 1, token: 1, heartbeatMs: 1,
+  backoffBaseMs: 1, backoffCapMs: 1, WebSocket: 1, share: 1, dial: 1, page: 1, log: 1, signal: 1,
+};
+
+/** One that is not known would do nothing without a word: `if_offset` would make a publish unconditional. Throws TypeError. */
+export function checkOptions<T extends object>(what: string, given: T, known: Known<T>): T {
+  if (typeof given !== "object" || given === null) throw new TypeError(`${what} takes its options as an object, not ${given}`);
+  const unknown = Object.entries(given).find(([name, value]) => value !== undefined && !(name in known));
+  if (!unknown) return given;
+  throw new TypeError(`${what} has no option "${unknown[0]}": it has ${Object.keys(known).join(", ")}`);
+}
+
 export function makeOptions(url: string | undefined, given: ConnectOptions): Options {
+  checkOptions("connect", given, CONNECT);
   const full = chooseUrl(url);
   const { window, document } = globalThis as Page;
   const baseMs = checkWhole("backoffBaseMs", given.backoffBaseMs ?? 100, 1);

@@ -367,6 +367,34 @@ describe("the channel itself", () => {
   });
 });
 
+describe("options that nobody knows", () => {
+  const wrong = [
+    ["connect", () => outlast.connect(broker.url, { client_id: "x" }), "clientId"],
+    ["publish", (channel) => channel.publish("x", { if_offset: 1 }), "ifOffset"],
+    ["publishMany", (channel) => channel.publishMany(["x"], { name: "x" }), "ifOffset"],
+    ["Message", () => new outlast.Message("x", { ttl: 1 }), "ttlMs"],
+    ["message", (channel) => channel.message({ ttlMs: 1 }), "lease"],
+    ["subscribe", (channel) => channel.subscribe({ from: 1 }), "after"],
+    ["attach", (channel) => channel.attach({ folded: true }), "raw"],
+    ["history", (channel) => channel.history({ reverse: true }), "backwards"],
+    ["lease", (channel) => channel.lease("x", { ttl: 1 }), "ttlMs"],
+    ["claim", (channel) => channel.claim("x", { ttl: 1 }), "ttlMs"],
+    ["configure", (channel) => channel.configure({ records: 1 }), "retention"],
+    ["retention", (channel) => channel.configure({ retention: { age: 1 } }), "ageMs"],
+  ];
+  for (const [verb, call, known] of wrong)
+    test(`${verb} names one, and those it has`, async () => {
+      await assert.rejects(async () => call(newChannel()), (error) => {
+        assert.ok(error instanceof TypeError);
+        return error.message.startsWith(`${verb} has no option "`) && error.message.includes(known);
+      });
+    });
+
+  test("null in the place of options is said", async () => {
+    await assert.rejects(async () => newChannel().publish("x", null), /publish takes its options as an object, not null/);
+  });
+});
+
 describe("connecting", () => {
   test("status and connections: the broker itself", async () => {
   const before = await client.status();
