@@ -17,7 +17,6 @@ from outlast_broker.config import Config
 from outlast_broker.engine import Engine
 from outlast_broker.lmdb_log import LmdbLog
 from outlast_broker.metering.metrics import families_of
-from outlast_cli.root import root
 from outlast_protocol import ErrorCode
 from prometheus_client import Metric
 
@@ -178,20 +177,3 @@ def test_there_is_a_page_for_each_alert_and_no_other() -> None:
     assert {path.stem for path in (DOCS / "runbooks").glob("*.md")} == names | {"README"}
     readme = (DOCS / "runbooks" / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| \[(\w+)\]", readme, re.MULTILINE) == [rule["alert"] for rule in RULES]
-
-
-def commands() -> Iterator[tuple[str, list[str]]]:
-    for path in sorted((DOCS / "runbooks").glob("*.md")):
-        for line in re.findall(r"^\s*\$ outlast (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
-            yield path.stem, line.split("|")[0].split()
-
-
-@pytest.mark.parametrize(("page", "words"), list(commands()))
-def test_the_commands_of_the_pages_exist(page: str, words: list[str]) -> None:
-    command: Any = root
-    names = [word for word in words if not word.startswith("-")]
-    while hasattr(command, "get_command") and names and (found := command.get_command(None, names[0])):
-        command, _ = found, names.pop(0)
-    assert command is not root and not hasattr(command, "get_command") or "--help" in words, f"{page}: {words}"
-    options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
-    assert {word for word in words if word.startswith("--")} <= options, f"{page}: {words}"

@@ -343,7 +343,7 @@ class Channel:
     async def approve(self, request: Reference, data: Data = None) -> Outcome:
         """Accepts a request by its number. Returns the answer that counts: somebody else's, if that came first.
 
-        Raises ValueError when no request has that number, or when it is an approval that this client asked for.
+        Raises OffsetAhead beyond the last record, ValueError for what is no request or was asked by this client itself.
         """
         return await self._answers.accept(number_of("the request", request), data)
 

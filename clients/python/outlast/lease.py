@@ -6,6 +6,7 @@ The lease itself is in the broker. Here is what asks for it, renews it, publishe
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
@@ -184,7 +185,9 @@ class Lease:
         except (TimeoutError, OutlastError) as error:
             _log.info("lease %r of %r is left to lapse: %s", self.name, self._channel.name, error)
         finally:
-            self._end(Fenced(f"lease {self.name!r} was released", detail={"token": self._token}))
+            over = Fenced(f"lease {self.name!r} was released", detail={"token": self._token})
+            over.advice = "make another one by channel.lease()"
+            self._end(over)
 
     async def _hand_in(self) -> None:
         if self.is_held:
@@ -231,7 +234,7 @@ class Lease:
     def fence(self) -> int:
         """The token to publish under. Raises Fenced once the lease is over, and RuntimeError before it is taken."""
         if self._over is not None:
-            raise Fenced(self._over.message, detail=self._over.detail)
+            raise copy.copy(self._over)
         return self.token
 
     async def publish(
