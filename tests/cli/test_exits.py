@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from outlast_broker import serve
 from outlast_cli import exits
 from outlast_cli.exits import MEANINGS, Exit, Failure
 
+from tests.support.tree import ROOT
+
 
 def test_every_code_is_explained() -> None:
     assert set(MEANINGS) == set(Exit)
     table = exits.exit_table()
-    readme = (Path(exits.__file__).parents[1] / "README.md").read_text()
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     for code, meaning in MEANINGS.items():
         assert f"{code:>3}  {meaning}" in table
-        assert f"{code} " in readme
+        assert f"| {code} | {meaning} |" in page
 
 
 def test_the_brokers_codes_are_the_same() -> None:
